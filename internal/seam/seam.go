@@ -61,7 +61,9 @@ const (
 // A Handler is told about readiness. Ready is called from inside Poller.Wait.
 // Reports are edge-triggered: one comes when something becomes possible, and
 // not again until an operation has returned ErrWouldBlock or come back short.
-// Reports may be spurious.
+// After HungUp or Failed a short Read is not enough: the end of the stream may
+// have been reported together with its last bytes, so read until there is an
+// error. Reports may be spurious.
 type Handler interface {
 	Ready(r Readiness)
 }
@@ -69,7 +71,8 @@ type Handler interface {
 // A Poller waits for readiness.
 type Poller interface {
 	// Wait polls for at most d, for ever if d is negative, calls the Handlers
-	// of what is ready, and says whether there was any or Wake was called.
+	// of what is ready, and says whether there was any or Wake was called. It
+	// may end early with neither, for instance because of a signal.
 	Wait(d time.Duration) (woken bool, err error)
 
 	// Wake makes a Wait that is under way, or else the next one, return at
@@ -96,9 +99,9 @@ type Network interface {
 
 // ListenOptions are the options of a listening socket.
 type ListenOptions struct {
-	Backlog     int  // as in listen(2); 0 means the largest that the system allows
-	NoReuseAddr bool // do not set SO_REUSEADDR
-	ReusePort   bool // set SO_REUSEPORT
+	Backlog     int           // as in listen(2); 0 means the largest that the system allows
+	NoReuseAddr bool          // do not set SO_REUSEADDR
+	ReusePort   bool          // set SO_REUSEPORT
 	KeepAlive   time.Duration // of accepted connections; 0 means 15 s, negative: none
 }
 
@@ -141,6 +144,8 @@ type Conn interface {
 // A Listener accepts connections.
 type Listener interface {
 	// Accept returns the next connection that has arrived, or ErrWouldBlock.
+	// After another error (no descriptor is left, say) the connection still
+	// waits, and is not reported again: call Accept again after a while.
 	// Nothing is reported for the new Conn before its Attach.
 	Accept() (AcceptedConn, error)
 

@@ -1,0 +1,140 @@
+// Closing a loop: end what is left, report what failed, free everything.
+
+package asyncio
+
+import (
+	"errors"
+	"fmt"
+	"runtime"
+	"strings"
+
+	"github.com/goasyncio/asyncio/internal/coro"
+)
+
+var errClosing = errors.New("the loop is closing")
+
+// Close ends the loop (the shut-down of asyncio.run, and loop.close). It cancels
+// the tasks that are not done and runs the loop until they have ended and the
+// functions run by ToThread have returned, for the grace at most
+// (WithShutdownGrace). A task that has not ended by then is ended by force: its
+// awaits return errors without suspending, and after some of them the coroutine is
+// left as by runtime.Goexit, so that its deferred functions run; the exception
+// handler is told its name. Then errors that nobody has looked at are reported,
+// connections are aborted, and callbacks and timers are dropped.
+//
+// Close returns an error that names what could not be ended: a function of ToThread
+// that still runs. A coroutine that never awaits again blocks Close, as it blocks
+// the loop; the logger says which one it is.
+//
+// Closing twice is harmless. It returns a *UsageError while the loop runs, and on
+// another goroutine than the one that ran it.
+func (l *EventLoop) Close() error {
+	switch home := l.home.Load(); {
+	case l.active.Load():
+		return misuse("Close", ErrLoopRunning, "%s; call Stop and close it when the run has returned", l.name)
+	case home != 0 && home != coro.Current():
+		return misuse("Close", ErrWrongGoroutine, "%s belongs to the goroutine that ran it first", l.name)
+	case l.closed:
+		return nil
+	}
+	err := l.shutDown()
+	l.reportFailures()
+	for _, owner := range l.open.owners() {
+		owner.(interface{ abandon() }).abandon()
+	}
+	l.closed = true
+	l.entry.close()
+	l.ready.clear()
+	l.timers = timerHeap{}
+	l.coros.Close()
+	if l.net != nil {
+		if cerr := l.net.Close(); err == nil && cerr != nil {
+			err = fmt.Errorf("asyncio: Close: %w", cerr)
+		}
+		runtime.UnlockOSThread()
+	}
+	return err
+}
+
+// shutDown ends all tasks.
+func (l *EventLoop) shutDown() error {
+	if l.tasks.count == 0 && l.workers.count == 0 {
+		return nil
+	}
+	if l.net == nil { // nothing has ever run: there is nothing to wait for
+		l.cancelTasks()
+		for l.tasks.first != nil {
+			l.tasks.first.owner.(AnyTask).base().finishTask(&CancelledError{Cause: errClosing})
+		}
+		return nil
+	}
+	if err := l.enter("Close"); err != nil {
+		return err
+	}
+	defer l.leave()
+	l.cancelTasks()
+	over := l.grace <= 0
+	if !over {
+		defer l.callAt(after(l.clock.Now(), l.grace), func() { over = true }).Cancel()
+	}
+	for !over && l.tasks.count+l.workers.count > 0 {
+		if err := l.pass(-1); err != nil {
+			if !errors.Is(err, ErrDeadlock) {
+				return err
+			}
+			break // what is left waits for something that cannot happen
+		}
+	}
+	l.forceTasks()
+	return l.remaining()
+}
+
+// cancelTasks cancels all tasks, the oldest first.
+func (l *EventLoop) cancelTasks() {
+	for e := l.tasks.first; e != nil; e = e.next {
+		e.owner.(AnyTask).base().cancel(errClosing)
+	}
+}
+
+// forceTasks ends the tasks that are left by force. New ones that their deferred
+// functions create meet the same end.
+func (l *EventLoop) forceTasks() {
+	const rounds = 100
+	for i := 0; i < rounds && l.tasks.count > 0; i++ {
+		for _, owner := range l.tasks.owners() {
+			if t := owner.(AnyTask).base(); t.forced == 0 {
+				l.CallExceptionHandler(&ErrorContext{
+					Message: "task did not end when the loop was closed; it is ended by force",
+					Source:  text(t.self.String()), CreatedAt: t.origin(),
+				})
+				t.force()
+			}
+		}
+		l.entry.drain(&l.ready)
+		l.batch = l.ready.count
+		for l.batch > 0 {
+			l.runBatch()
+		}
+	}
+}
+
+// remaining names what has not ended.
+func (l *EventLoop) remaining() error {
+	if l.tasks.count+l.workers.count == 0 {
+		return nil
+	}
+	var names []string
+	for _, owner := range append(l.tasks.owners(), l.workers.owners()...) {
+		names = append(names, fmt.Sprint(owner))
+	}
+	return fmt.Errorf("asyncio: Close: still running: %s", strings.Join(names, ", "))
+}
+
+// reportFailures reports the errors that nobody has looked at.
+func (l *EventLoop) reportFailures() {
+	for _, owner := range l.failures.owners() {
+		fl := owner.(*failure)
+		fl.cleanup.Stop()
+		fl.run()
+	}
+}

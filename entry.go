@@ -1,0 +1,86 @@
+// The entry: the one locked door through which other goroutines reach a loop.
+
+package asyncio
+
+import (
+	"sync"
+	"sync/atomic"
+)
+
+// entry is a queue of what other goroutines want the loop to run. It holds the
+// only mutex of the package: everything else belongs to the loop.
+type entry struct {
+	pending atomic.Bool // posted is not empty; the loop has been woken already
+
+	// guarded by mu
+	mu     sync.Mutex
+	posted []runnable
+	wake   func() // interrupts the loop's poll; nil before the first run
+	closed bool
+
+	// owned by the loop
+	spare []runnable // what the loop has emptied, for the next posts
+}
+
+// post hands r to the loop and reports whether the loop will still take it.
+// Any goroutine may call it.
+func (e *entry) post(r runnable) bool {
+	e.mu.Lock()
+	if e.closed {
+		e.mu.Unlock()
+		return false
+	}
+	e.posted = append(e.posted, r)
+	wake := e.wake
+	if e.pending.Swap(true) {
+		wake = nil // one wake-up serves all that come before the loop looks
+	}
+	e.mu.Unlock()
+	if wake != nil {
+		wake()
+	}
+	return true
+}
+
+// open sets how to wake the loop.
+func (e *entry) open(wake func()) {
+	e.mu.Lock()
+	e.wake = wake
+	e.mu.Unlock()
+}
+
+// drain moves what has been posted to the ready queue, in order.
+func (e *entry) drain(ready *readyQueue) {
+	if !e.pending.Load() {
+		return
+	}
+	e.mu.Lock()
+	posted := e.posted
+	e.posted = e.spare[:0]
+	e.pending.Store(false)
+	e.mu.Unlock()
+	for _, r := range posted {
+		ready.push(r)
+	}
+	clear(posted)
+	e.spare = posted
+}
+
+// close refuses all posts from now on and drops those that are waiting. A
+// dropper among them is told.
+func (e *entry) close() {
+	e.mu.Lock()
+	dropped := e.posted
+	e.closed = true
+	e.posted, e.wake = nil, nil
+	e.mu.Unlock()
+	e.spare = nil
+	for _, r := range dropped {
+		if d, ok := r.(dropper); ok {
+			d.drop()
+		}
+	}
+}
+
+// A dropper wants to know that it was posted and will never run.
+type dropper interface{ drop() }

@@ -1,0 +1,377 @@
+// Futures: has it happened, and who wants to know?
+
+package asyncio
+
+import (
+	"context"
+	"fmt"
+	"runtime"
+	"strings"
+)
+
+// AnyFuture is a future or task of any type, for collections of different ones.
+// *Future[T] and *Task[T] implement it.
+type AnyFuture interface {
+	// Wait suspends the calling task until the future is done and returns its
+	// error; Await, which also gives the value, describes the rest.
+	Wait(ctx context.Context) error
+
+	// Done reports whether it has a result, an error, or was cancelled.
+	Done() bool
+
+	// Cancelled reports whether it was cancelled.
+	Cancelled() bool
+
+	// Err returns the error, nil if there is a result, a *CancelledError if it
+	// was cancelled, and ErrInvalidState while it is not done.
+	Err() error
+
+	// Cancel asks it to end with the given cause, which may be nil, and
+	// reports whether it was not done yet.
+	Cancel(cause error) bool
+
+	// AddDoneCallback queues fn for the next pass once the future is done, at
+	// once if it is done already. Callbacks run in the order of registration.
+	// remove takes it back and reports whether it was in time.
+	AddDoneCallback(fn func(AnyFuture)) (remove func() bool)
+
+	// Loop returns the loop that it belongs to.
+	Loop() *EventLoop
+
+	fmt.Stringer
+
+	core() *future
+}
+
+// Awaitable is what gives a T when it is awaited: *Task[T], *Future[T] and
+// Coroutine[T].
+type Awaitable[T any] interface {
+	Await(ctx context.Context) (T, error)
+}
+
+// Future is a value that is not there yet (asyncio.Future). It is pending until
+// SetResult, SetError or Cancel finishes it, once and for all. It belongs to one
+// loop and may be used on that loop's goroutine only.
+type Future[T any] struct {
+	future
+	value T
+}
+
+// NewFuture makes a pending future on the loop of ctx (loop.create_future). It
+// panics with a *UsageError if ctx carries no loop.
+func NewFuture[T any](ctx context.Context) *Future[T] {
+	f := new(Future[T])
+	f.init(loopOf(ctx, "NewFuture"), f)
+	return f
+}
+
+// SetResult finishes the future with a value. It returns ErrInvalidState if it
+// is done already: losing a race with a cancellation is normal.
+func (f *Future[T]) SetResult(value T) error {
+	if err := f.settle("SetResult"); err != nil {
+		return err
+	}
+	f.value = value
+	f.finish(finished, nil)
+	return nil
+}
+
+// SetError finishes the future with an error, which must not be nil. A
+// cancellation as err is stored like any other error: the future is not
+// cancelled by it. It returns ErrInvalidState if it is done already.
+func (f *Future[T]) SetError(err error) error {
+	if err == nil {
+		return misuse("SetError", ErrBadArgument, "the error is nil; use SetResult")
+	}
+	if e := f.settle("SetError"); e != nil {
+		return e
+	}
+	f.finish(finished, err)
+	return nil
+}
+
+// Result returns the value or the error, and ErrInvalidState while there is none.
+func (f *Future[T]) Result() (T, error) {
+	if err := f.Err(); err != nil {
+		var zero T
+		return zero, err
+	}
+	return f.value, nil
+}
+
+func (f *Future[T]) String() string { return f.describe("Future", any(f.value)) }
+
+type state uint8
+
+const (
+	pending state = iota
+	finished
+	cancelled
+)
+
+// future is the untyped middle of Future and Task: state, error and callbacks.
+// What schedules and combines futures knows only this.
+type future struct {
+	loop      *EventLoop
+	self      AnyFuture // the *Future or *Task that this is the middle of
+	canceller canceller // how to cancel it, if not by ending it at once
+
+	state state
+	seen  bool // somebody has looked at the error, or has promised to
+	err   error
+	// first and more are run, in this order, when the future is done.
+	first     runnable
+	more      []runnable
+	failure   *failure // set while an unseen error waits for its report
+	createdAt site
+}
+
+// A canceller is a future that decides itself what a cancellation means: a
+// task, a gathering of others.
+type canceller interface {
+	cancel(cause error) bool
+}
+
+// init makes f, which must be zero, a pending future of l.
+func (f *future) init(l *EventLoop, self AnyFuture) {
+	f.loop = l
+	f.self = self
+	f.createdAt = l.here(4)
+}
+
+func (f *future) core() *future { return f }
+
+// Loop returns the loop that the future belongs to.
+func (f *future) Loop() *EventLoop { return f.loop }
+
+// Done reports whether the future has a result, an error, or was cancelled.
+func (f *future) Done() bool { return f.state != pending }
+
+// Cancelled reports whether the future was cancelled.
+func (f *future) Cancelled() bool { return f.state == cancelled }
+
+// Err returns the error, nil if there is a result, a *CancelledError if it was
+// cancelled, and ErrInvalidState while it is not done.
+func (f *future) Err() error {
+	if f.state == pending {
+		return fmt.Errorf("%w: not done yet", ErrInvalidState)
+	}
+	f.see()
+	return f.err
+}
+
+// Cancel ends a pending future as cancelled, for the given cause, and reports
+// true. A future that is done it leaves alone and reports false. The cause may be
+// nil. See Task for what it does to a task.
+func (f *future) Cancel(cause error) bool {
+	if f.loop == nil {
+		return false // the zero Future
+	}
+	f.loop.check("Cancel")
+	return f.cancelAwait(cause)
+}
+
+// cancelAwait is Cancel for whoever is on the loop's goroutine already.
+func (f *future) cancelAwait(cause error) bool {
+	switch {
+	case f.state != pending:
+		return false
+	case f.canceller != nil:
+		return f.canceller.cancel(cause)
+	}
+	f.finish(cancelled, newCancelled(cause))
+	return true
+}
+
+// cancellation returns how the future ended if that was a cancellation.
+func (f *future) cancellation() error {
+	if f.state == cancelled || f.err != nil && isCancelled(f.err, nil) {
+		return f.err
+	}
+	return nil
+}
+
+// settle says whether SetResult and SetError may go on.
+func (f *future) settle(op string) error {
+	switch {
+	case f.loop == nil:
+		return misuse(op, ErrOutsideTask, "this Future belongs to no loop; make it with NewFuture")
+	case !f.loop.mine():
+		return misuse(op, ErrWrongGoroutine, "the future belongs to %s; finish it through CallSoonThreadsafe", f.loop.name)
+	case f.state != pending:
+		return fmt.Errorf("%w: %s of a future that is done", ErrInvalidState, op)
+	}
+	return nil
+}
+
+// finish ends a pending future and queues its callbacks.
+func (f *future) finish(s state, err error) {
+	f.state, f.err = s, err
+	if f.first != nil {
+		f.queue(f.first)
+		for _, r := range f.more {
+			f.queue(r)
+		}
+		f.first, f.more = nil, nil
+	} else if s == finished && err != nil && !f.seen {
+		f.watch()
+	}
+}
+
+func (f *future) queue(r runnable) {
+	if c, ok := r.(*doneCallback); ok {
+		if c.queued = true; !c.retrieves && f.err != nil && !f.seen && f.state == finished {
+			f.watch()
+		}
+	}
+	f.loop.ready.push(r)
+}
+
+// addCallback runs r one pass after f is done, or in the next pass if it is.
+func (f *future) addCallback(r runnable) {
+	switch {
+	case f.state != pending:
+		f.queue(r)
+	case f.first == nil:
+		f.first = r
+	default:
+		f.more = append(f.more, r)
+	}
+}
+
+// removeCallback takes r back and reports whether it was still there.
+func (f *future) removeCallback(r runnable) bool {
+	if f.first == r && r != nil {
+		f.first = nil
+		if len(f.more) > 0 {
+			f.first, f.more = f.more[0], f.more[1:]
+		}
+		return true
+	}
+	for i, have := range f.more {
+		if have == r {
+			f.more = append(f.more[:i:i], f.more[i+1:]...)
+			return true
+		}
+	}
+	return false
+}
+
+// A doneCallback is a callback registered on a future.
+type doneCallback struct {
+	future    *future
+	fn        func(*future)
+	retrieves bool // fn looks at the error
+	queued    bool
+}
+
+func (c *doneCallback) run() { c.fn(c.future) }
+
+// onDone registers a callback of the package's own, which sees the error.
+func (f *future) onDone(fn func(*future)) *doneCallback {
+	c := &doneCallback{future: f, fn: fn, retrieves: true}
+	f.addCallback(c)
+	return c
+}
+
+// AddDoneCallback queues fn for the next pass once the future is done, at once
+// if it is done already; it never runs fn itself (Future.add_done_callback).
+// Callbacks run in the order of registration. remove takes fn back and reports
+// whether it was in time, which it is no more once the future is done.
+func (f *future) AddDoneCallback(fn func(AnyFuture)) (remove func() bool) {
+	f.loop.check("AddDoneCallback")
+	c := &doneCallback{future: f, fn: func(f *future) { fn(f.self) }}
+	f.addCallback(c)
+	return func() bool { return f.removeCallback(c) }
+}
+
+// A failure is an error that nobody has looked at. It is reported when its
+// future is collected, or else when the loop is closed. It must not lead to
+// the future, or that would never be collected.
+type failure struct {
+	registered
+	loop      *EventLoop
+	err       error
+	source    string
+	createdAt string
+	cleanup   runtime.Cleanup
+}
+
+// watch makes sure that an unseen error is reported.
+func (f *future) watch() {
+	if f.failure != nil {
+		return
+	}
+	fl := &failure{loop: f.loop, err: f.err, source: f.self.String(), createdAt: f.self.core().origin()}
+	fl.cleanup = runtime.AddCleanup(f, func(fl *failure) { fl.loop.entry.post(fl) }, fl)
+	f.loop.failures.add(&fl.registered, fl)
+	f.failure = fl
+}
+
+func (f *future) origin() string {
+	if f.createdAt != nil {
+		return f.createdAt.String()
+	}
+	if o, ok := f.canceller.(interface{ function() string }); ok {
+		return o.function()
+	}
+	return ""
+}
+
+// see notes that somebody has looked at the error.
+func (f *future) see() {
+	f.seen = true
+	if fl := f.failure; fl != nil {
+		f.failure = nil
+		fl.cleanup.Stop()
+		fl.loop.failures.remove(&fl.registered)
+	}
+}
+
+// run reports a failure, unless somebody has looked at it in the meantime.
+func (fl *failure) run() {
+	if fl.owner == nil {
+		return
+	}
+	fl.loop.failures.remove(&fl.registered)
+	fl.loop.CallExceptionHandler(&ErrorContext{
+		Message: "error was never retrieved", Err: fl.err, Source: text(fl.source), CreatedAt: fl.createdAt,
+	})
+}
+
+// text is a Stringer of what something was when it was described.
+type text string
+
+func (t text) String() string { return string(t) }
+
+// describe is the String of a future or task.
+func (f *future) describe(kind string, value any) string {
+	var b strings.Builder
+	b.WriteString("<" + kind)
+	switch {
+	case f.state == pending:
+		b.WriteString(" pending")
+	case f.state == cancelled:
+		b.WriteString(" cancelled")
+	case f.err != nil:
+		fmt.Fprintf(&b, " finished error=%s", shorten(f.err.Error()))
+	default:
+		fmt.Fprintf(&b, " finished result=%s", shorten(fmt.Sprintf("%v", value)))
+	}
+	if f.state == pending && f.first != nil {
+		fmt.Fprintf(&b, " callbacks=%d", 1+len(f.more))
+	}
+	b.WriteString(">")
+	return b.String()
+}
+
+func shorten(s string) string {
+	const limit = 80
+	if i := strings.IndexByte(s, '\n'); i >= 0 {
+		s = s[:i]
+	}
+	if len(s) > limit {
+		s = s[:limit] + "..."
+	}
+	return s
+}

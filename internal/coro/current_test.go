@@ -1,0 +1,97 @@
+// Tests of Current and of what coroutines know about their goroutine.
+
+package coro_test
+
+import (
+	"testing"
+
+	"github.com/goasyncio/asyncio/internal/coro"
+)
+
+func needCurrent(t *testing.T) {
+	if coro.Current() == 0 {
+		t.Skip("this platform cannot tell goroutines apart")
+	}
+}
+
+func TestCurrentOfGoroutines(t *testing.T) {
+	needCurrent(t)
+	const n = 100
+	ids, done := make(chan uintptr), make(chan struct{})
+	for range n {
+		go func() {
+			ids <- coro.Current()
+			<-done // so that no other one gets its record
+		}()
+	}
+	seen := map[uintptr]bool{coro.Current(): true}
+	for range n {
+		id := <-ids
+		if id == 0 || seen[id] {
+			t.Errorf("Current = %#x, want a value of its own", id)
+		}
+		seen[id] = true
+	}
+	close(done)
+}
+
+func TestCurrentIsStable(t *testing.T) {
+	id := coro.Current()
+	if grow(1000) != id || coro.Current() != id {
+		t.Error("Current changed as the stack grew")
+	}
+}
+
+// grow makes the stack move.
+func grow(n int) uintptr {
+	var frame [256]byte
+	frame[n%len(frame)] = 1
+	if n == 0 {
+		return coro.Current() + uintptr(frame[1])
+	}
+	return grow(n - 1)
+}
+
+func TestG(t *testing.T) {
+	run(t, func(t *testing.T, p *coro.Pool) {
+		needCurrent(t)
+		owner := coro.Current()
+		inside := func(c *coro.Coroutine) {
+			for range 3 {
+				if got, want := c.G(), coro.Current(); got != want {
+					t.Errorf("G = %#x, want %#x, as Current says", got, want)
+				}
+				c.Suspend()
+			}
+		}
+		a, b := get(p, inside), get(p, inside)
+		if a.G() != 0 {
+			t.Errorf("G before the first Resume = %#x, want 0", a.G())
+		}
+		for range 3 {
+			resume(t, a, coro.Suspended)
+			resume(t, b, coro.Suspended)
+		}
+		if a.G() == b.G() || a.G() == owner || b.G() == owner {
+			t.Errorf("G = %#x and %#x, owner %#x: not all different", a.G(), b.G(), owner)
+		}
+		if got := coro.Current(); got != owner {
+			t.Errorf("Current of the owner = %#x, was %#x", got, owner)
+		}
+		resume(t, a, coro.Finished)
+		resume(t, b, coro.Finished)
+		p.Put(a)
+		p.Put(b)
+
+		first := b.G()
+		again := get(p, inside)
+		if again.G() != first {
+			t.Errorf("G of a kept coroutine = %#x, want %#x", again.G(), first)
+		}
+		for range 3 {
+			resume(t, again, coro.Suspended)
+		}
+		resume(t, again, coro.Finished)
+		p.Put(again)
+	})
+}

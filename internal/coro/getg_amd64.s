@@ -1,0 +1,11 @@
+// getg for amd64, where the thread's local storage holds g.
+
+//go:build gc && !purego
+
+#include "textflag.h"
+
+// func getg() uintptr
+TEXT ·getg(SB), NOSPLIT, $0-8
+	MOVQ (TLS), AX
+	MOVQ AX, ret+0(FP)
+	RET

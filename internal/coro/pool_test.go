@@ -1,0 +1,175 @@
+// Tests of the pool: what it keeps, what it ends, and what that costs.
+
+package coro_test
+
+import (
+	"runtime"
+	"testing"
+
+	"github.com/goasyncio/asyncio/internal/coro"
+)
+
+func TestPoolReuse(t *testing.T) {
+	run(t, func(t *testing.T, p *coro.Pool) {
+		a := get(p, func(*coro.Coroutine) {})
+		b := get(p, func(*coro.Coroutine) {})
+		if a == b {
+			t.Fatal("Get returned one coroutine twice")
+		}
+		resume(t, a, coro.Finished)
+		resume(t, b, coro.Finished)
+		p.Put(a)
+		p.Put(b)
+		if n := p.Idle(); n != 2 {
+			t.Errorf("Idle = %d, want 2", n)
+		}
+		ran := false
+		c := get(p, func(*coro.Coroutine) { ran = true })
+		if c != b {
+			t.Error("Get did not return the coroutine that was put last")
+		}
+		if n := p.Idle(); n != 1 {
+			t.Errorf("Idle = %d, want 1", n)
+		}
+		resume(t, c, coro.Finished)
+		if !ran {
+			t.Error("the second body did not run")
+		}
+		p.Put(c)
+	})
+}
+
+func TestPoolBound(t *testing.T) {
+	for _, test := range []struct{ max, use, want int }{
+		{-1, 3, 0},
+		{0, 1100, 1024},
+		{1, 3, 1},
+		{2, 3, 2},
+		{5, 3, 3},
+	} {
+		run(t, func(t *testing.T, p *coro.Pool) {
+			p.Max = test.max
+			baseline := runtime.NumGoroutine()
+			var all []*coro.Coroutine
+			for range test.use {
+				c := get(p, func(*coro.Coroutine) {})
+				resume(t, c, coro.Finished)
+				all = append(all, c)
+			}
+			for _, c := range all {
+				p.Put(c)
+			}
+			if n := p.Idle(); n != test.want {
+				t.Errorf("Max %d: Idle = %d, want %d", test.max, n, test.want)
+			}
+			waitGoroutines(t, baseline+test.want)
+		})
+	}
+}
+
+func TestPoolNeverResumed(t *testing.T) {
+	run(t, func(t *testing.T, p *coro.Pool) {
+		forbidden := func(*coro.Coroutine) { t.Error("a body ran that was put before its start") }
+		c := get(p, forbidden) // new
+		p.Put(c)
+		c = get(p, forbidden) // kept, with a goroutine that has not run at all
+		p.Put(c)
+		c = get(p, func(*coro.Coroutine) {})
+		resume(t, c, coro.Finished)
+		p.Put(c)
+		c = get(p, forbidden) // kept, with a goroutine that has run
+		p.Put(c)
+		if n := p.Idle(); n != 1 {
+			t.Errorf("Idle = %d, want 1", n)
+		}
+		p.Max = -1
+		p.Put(get(p, forbidden)) // the kept one, ended
+		p.Put(get(p, forbidden)) // a new one, ended
+		if n := p.Idle(); n != 0 {
+			t.Errorf("Idle = %d, want 0", n)
+		}
+	})
+}
+
+func TestPoolClose(t *testing.T) {
+	run(t, func(t *testing.T, p *coro.Pool) {
+		baseline := runtime.NumGoroutine()
+		kept := get(p, func(*coro.Coroutine) {})
+		late := get(p, func(c *coro.Coroutine) { c.Suspend() })
+		resume(t, kept, coro.Finished)
+		resume(t, late, coro.Suspended)
+		p.Put(kept)
+		p.Close()
+		p.Close()
+		waitGoroutines(t, baseline+1)
+
+		resume(t, late, coro.Finished)
+		p.Put(late)
+		if n := p.Idle(); n != 0 {
+			t.Errorf("Idle = %d, want 0", n)
+		}
+		waitGoroutines(t, baseline)
+
+		after := get(p, func(*coro.Coroutine) {})
+		resume(t, after, coro.Finished)
+		p.Put(after)
+		waitGoroutines(t, baseline)
+	})
+}
+
+// TestPoolManySuspended holds many coroutines at once and ends them in an order
+// that is not the order of their start.
+func TestPoolManySuspended(t *testing.T) {
+	run(t, func(t *testing.T, p *coro.Pool) {
+		const n = 1000
+		sum := 0
+		all := make([]*coro.Coroutine, n)
+		for i := range all {
+			all[i] = get(p, func(c *coro.Coroutine) {
+				c.Suspend()
+				sum += i
+			})
+			resume(t, all[i], coro.Suspended)
+		}
+		for i := range all {
+			c := all[i*7%n]
+			resume(t, c, coro.Finished)
+			p.Put(c)
+		}
+		if want := n * (n - 1) / 2; sum != want {
+			t.Errorf("sum = %d, want %d", sum, want)
+		}
+	})
+}
+
+// empty is a body that ends at once.
+type empty struct{}
+
+func (empty) RunCoroutine() {}
+
+func TestAllocations(t *testing.T) {
+	run(t, func(t *testing.T, p *coro.Pool) {
+		end := false
+		c := get(p, func(c *coro.Coroutine) {
+			for !end {
+				c.Suspend()
+			}
+		})
+		if n := testing.AllocsPerRun(100, func() { c.Resume() }); n != 0 {
+			t.Errorf("Resume and Suspend allocate %v times, want 0", n)
+		}
+		end = true
+		resume(t, c, coro.Finished)
+		p.Put(c)
+
+		b := new(empty)
+		n := testing.AllocsPerRun(100, func() {
+			c := p.Get(b)
+			c.Resume()
+			p.Put(c)
+		})
+		if n != 0 {
+			t.Errorf("reusing a coroutine allocates %v times, want 0", n)
+		}
+	})
+}

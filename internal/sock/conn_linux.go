@@ -1,0 +1,205 @@
+// This file moves bytes.
+
+package sock
+
+import (
+	"errors"
+	"io"
+	"net"
+	"os"
+
+	"golang.org/x/sys/unix"
+
+	"github.com/goasyncio/asyncio/internal/poll"
+	"github.com/goasyncio/asyncio/internal/seam"
+)
+
+var _ seam.AcceptedConn = (*Conn)(nil)
+
+// A Conn is a connected, or connecting, stream socket.
+//
+// Go ignores SIGPIPE for all descriptors but 1 and 2, so a write to a broken
+// connection needs no flag to be just an EPIPE.
+type Conn struct {
+	fd   int // -1 when closed
+	net  *Network
+	desc *poll.Desc // nil before Attach
+
+	connecting bool  // the attempt has no known end yet
+	connectErr error // its end
+	portChosen bool  // the kernel chose the local port
+
+	local, remote         unix.Sockaddr // as the kernel has told them
+	localAddr, remoteAddr net.Addr      // made from them when asked for
+}
+
+// Attach sets the Handler, as in seam.AcceptedConn.
+func (c *Conn) Attach(h seam.Handler) error {
+	if c.fd < 0 {
+		return net.ErrClosed
+	}
+	if c.desc != nil {
+		return errors.New("connection has a handler already")
+	}
+	desc, err := c.net.Register(c.fd, h)
+	c.desc = desc
+	return err
+}
+
+// Read reads what is there, as in seam.Conn. With an empty p it does nothing.
+func (c *Conn) Read(p []byte) (int, error) {
+	if c.fd < 0 {
+		return 0, net.ErrClosed
+	}
+	if len(p) == 0 {
+		return 0, nil
+	}
+	for {
+		n, errno := read(c.fd, p)
+		switch errno {
+		case 0:
+			if n == 0 {
+				return 0, io.EOF
+			}
+			return n, nil
+		case unix.EINTR:
+		case unix.EAGAIN:
+			return 0, seam.ErrWouldBlock
+		default:
+			return 0, os.NewSyscallError("read", errno)
+		}
+	}
+}
+
+// Write writes what there is room for, as in seam.Conn.
+func (c *Conn) Write(p []byte) (int, error) {
+	if c.fd < 0 {
+		return 0, net.ErrClosed
+	}
+	if len(p) == 0 {
+		return 0, nil
+	}
+	for {
+		n, errno := write(c.fd, p)
+		switch errno {
+		case 0:
+			return n, nil
+		case unix.EINTR:
+		case unix.EAGAIN:
+			return 0, seam.ErrWouldBlock
+		default:
+			return 0, os.NewSyscallError("write", errno)
+		}
+	}
+}
+
+// Writev is Write for several buffers, as in seam.Conn.
+func (c *Conn) Writev(v [][]byte) (int, error) {
+	if c.fd < 0 {
+		return 0, net.ErrClosed
+	}
+	total := 0
+	for len(v) > 0 {
+		batch := v[:min(len(v), maxBuffers)]
+		v = v[len(batch):]
+		n, err := c.writev(batch)
+		total += n
+		if err == seam.ErrWouldBlock && total > 0 {
+			return total, nil
+		}
+		if err != nil || n < size(batch) {
+			return total, err
+		}
+	}
+	return total, nil
+}
+
+// maxBuffers is how many buffers the kernel takes in one call (IOV_MAX).
+const maxBuffers = 1024
+
+// A vector is a list of buffers, for the kernel.
+type vector []unix.Iovec
+
+func size(v [][]byte) int {
+	n := 0
+	for _, p := range v {
+		n += len(p)
+	}
+	return n
+}
+
+// writev is Writev for at most maxBuffers.
+func (c *Conn) writev(v [][]byte) (int, error) {
+	for {
+		n, errno := writev(c.fd, v, &c.net.vector)
+		switch errno {
+		case 0:
+			return n, nil
+		case unix.EINTR:
+		case unix.EAGAIN:
+			return 0, seam.ErrWouldBlock
+		default:
+			return 0, os.NewSyscallError("writev", errno)
+		}
+	}
+}
+
+// CloseWrite ends the sending half, as in seam.Conn.
+func (c *Conn) CloseWrite() error {
+	if c.fd < 0 {
+		return net.ErrClosed
+	}
+	return os.NewSyscallError("shutdown", unix.Shutdown(c.fd, unix.SHUT_WR))
+}
+
+// Close closes the connection, as in seam.Conn.
+func (c *Conn) Close() error {
+	if c.fd < 0 {
+		return net.ErrClosed
+	}
+	return closeSocket(&c.fd, &c.desc)
+}
+
+// Reset closes the connection and tells the peer that it broke, as in
+// seam.Conn. A unix socket has no reset: there it is Close.
+func (c *Conn) Reset() error {
+	if c.fd < 0 {
+		return net.ErrClosed
+	}
+	// To linger for no time at all is how sockets spell it. If that fails, for
+	// instance because the peer was first, there is nothing left to reset.
+	unix.SetsockoptLinger(c.fd, unix.SOL_SOCKET, unix.SO_LINGER, &unix.Linger{Onoff: 1})
+	return c.Close()
+}
+
+// closeSocket ends the reports of a socket and closes it.
+func closeSocket(fd *int, desc **poll.Desc) error {
+	var err error
+	if *desc != nil {
+		err = (*desc).Unregister()
+	}
+	// Whatever close returns, the descriptor is free.
+	errClose := os.NewSyscallError("close", unix.Close(*fd))
+	*fd, *desc = -1, nil
+	if err == nil {
+		err = errClose
+	}
+	return err
+}
+
+// LocalAddr returns the address of this end: a *net.TCPAddr or *net.UnixAddr.
+// It still answers after Close.
+func (c *Conn) LocalAddr() net.Addr {
+	if c.localAddr == nil {
+		c.localAddr = netAddr(c.local)
+	}
+	return c.localAddr
+}
+
+// RemoteAddr returns the address of the other end, like LocalAddr.
+func (c *Conn) RemoteAddr() net.Addr {
+	if c.remoteAddr == nil {
+		c.remoteAddr = netAddr(c.remote)
+	}
+	return c.remoteAddr
+}

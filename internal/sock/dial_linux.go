@@ -1,0 +1,144 @@
+// This file starts connections.
+
+package sock
+
+import (
+	"net"
+	"net/netip"
+	"os"
+
+	"golang.org/x/sys/unix"
+
+	"github.com/goasyncio/asyncio/internal/seam"
+)
+
+// Dial starts to connect a stream, as in seam.Network. A failure that is known
+// at once is returned at once.
+func (n *Network) Dial(network string, to, local netip.AddrPort, path string, h seam.Handler) (seam.Conn, error) {
+	switch network {
+	case "tcp":
+		return n.dialTCP(to, local, h)
+	case "unix":
+		return n.dialUnix(path, h)
+	default:
+		return nil, net.UnknownNetworkError(network)
+	}
+}
+
+func (n *Network) dialTCP(to, local netip.AddrPort, h seam.Handler) (seam.Conn, error) {
+	remote, family, err := inetSockaddr(to)
+	if err != nil {
+		return nil, err
+	}
+	fd, err := stream(family)
+	if err != nil {
+		return nil, err
+	}
+	if err := prepareTCP(fd, local); err != nil {
+		unix.Close(fd)
+		return nil, err
+	}
+	c := &Conn{fd: fd, net: n, remote: remote, portChosen: local.Port() == 0}
+	return c.connect(h)
+}
+
+// prepareTCP does to a new socket what comes before connect.
+func prepareTCP(fd int, local netip.AddrPort) error {
+	if err := setTCP(fd, 0); err != nil {
+		return err
+	}
+	if !local.IsValid() {
+		return nil
+	}
+	sa, _, err := inetSockaddr(local)
+	if err != nil {
+		return err
+	}
+	return os.NewSyscallError("bind", unix.Bind(fd, sa))
+}
+
+func (n *Network) dialUnix(path string, h seam.Handler) (seam.Conn, error) {
+	remote, err := unixSockaddr(path)
+	if err != nil {
+		return nil, os.NewSyscallError("connect", err)
+	}
+	fd, err := stream(unix.AF_UNIX)
+	if err != nil {
+		return nil, err
+	}
+	c := &Conn{fd: fd, net: n, remote: remote}
+	return c.connect(h)
+}
+
+// connect starts to connect c, or closes it.
+func (c *Conn) connect(h seam.Handler) (seam.Conn, error) {
+	err := unix.Connect(c.fd, c.remote)
+	switch err {
+	case nil:
+		// A unix socket is connected now, and a TCP socket may be: Connected
+		// finds out either way.
+	case unix.EINPROGRESS, unix.EALREADY, unix.EINTR:
+	default:
+		// That includes EAGAIN from a unix socket: too many others wait to be
+		// accepted. Nothing would be reported when there is room.
+		unix.Close(c.fd)
+		return nil, os.NewSyscallError("connect", err)
+	}
+	c.connecting = true
+	// The local end has been chosen by now.
+	c.local, _ = unix.Getsockname(c.fd)
+	// Registered before connect, the socket would be reported as hung up.
+	if err := c.Attach(h); err != nil {
+		unix.Close(c.fd)
+		return nil, err
+	}
+	return c, nil
+}
+
+// Connected returns how the connection attempt ended, as in seam.Conn. Once
+// there is an answer, it stays the same.
+func (c *Conn) Connected() error {
+	if c.fd < 0 {
+		return net.ErrClosed
+	}
+	if !c.connecting {
+		return c.connectErr
+	}
+	err := c.attempt()
+	if err == seam.ErrWouldBlock {
+		return err
+	}
+	c.connecting = false
+	c.connectErr = err
+	return err
+}
+
+// attempt asks the kernel how the connection attempt stands.
+func (c *Conn) attempt() error {
+	errno, err := unix.GetsockoptInt(c.fd, unix.SOL_SOCKET, unix.SO_ERROR)
+	if err != nil {
+		return os.NewSyscallError("getsockopt", err)
+	}
+	switch err := unix.Errno(errno); err {
+	case 0, unix.EISCONN:
+	case unix.EINPROGRESS, unix.EALREADY, unix.EINTR:
+		return seam.ErrWouldBlock
+	default:
+		return os.NewSyscallError("connect", err)
+	}
+	// No error does not mean that there is a connection: only if there is one,
+	// there is a peer.
+	switch _, err := unix.Getpeername(c.fd); err {
+	case nil:
+	case unix.ENOTCONN:
+		return seam.ErrWouldBlock
+	default:
+		return os.NewSyscallError("getpeername", err)
+	}
+	// Dialing a port of this machine where nobody listens can connect a socket
+	// with itself, when the port happens to be the one that the kernel has chosen for it.
+	if c.portChosen && sameInet(c.local, c.remote) {
+		return os.NewSyscallError("connect", unix.ECONNREFUSED)
+	}
+	return nil
+}

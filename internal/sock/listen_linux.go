@@ -1,0 +1,223 @@
+// This file listens and accepts.
+
+package sock
+
+import (
+	"net"
+	"net/netip"
+	"os"
+	"strconv"
+	"strings"
+
+	"golang.org/x/sys/unix"
+
+	"github.com/goasyncio/asyncio/internal/poll"
+	"github.com/goasyncio/asyncio/internal/seam"
+)
+
+var _ seam.Listener = (*Listener)(nil)
+
+// A Listener is a listening socket.
+type Listener struct {
+	fd    int // -1 when closed
+	net   *Network
+	desc  *poll.Desc
+	local unix.Sockaddr
+	addr  net.Addr
+	file  socketFile
+}
+
+// Listen makes a listening socket, as in seam.Network. An IPv6 socket takes
+// IPv6 only, so that it and an IPv4 socket can share a port. A socket file that
+// lies at path is replaced; any other file there is an EADDRINUSE.
+func (n *Network) Listen(network string, at netip.AddrPort, path string, opts seam.ListenOptions, h seam.Handler) (seam.Listener, error) {
+	l := &Listener{fd: -1, net: n}
+	var err error
+	switch network {
+	case "tcp":
+		err = l.bindTCP(at, opts)
+	case "unix":
+		err = l.bindUnix(path)
+	default:
+		return nil, net.UnknownNetworkError(network)
+	}
+	if err == nil {
+		err = l.listen(opts.Backlog, h)
+	}
+	if err != nil {
+		if l.fd >= 0 {
+			l.Close()
+		}
+		return nil, err
+	}
+	return l, nil
+}
+
+func (l *Listener) bindTCP(at netip.AddrPort, opts seam.ListenOptions) error {
+	sa, family, err := inetSockaddr(at)
+	if err != nil {
+		return err
+	}
+	if l.fd, err = stream(family); err != nil {
+		return err
+	}
+	if family == unix.AF_INET6 {
+		if err := setOption(l.fd, unix.IPPROTO_IPV6, unix.IPV6_V6ONLY, 1); err != nil {
+			return err
+		}
+	}
+	if !opts.NoReuseAddr {
+		if err := setOption(l.fd, unix.SOL_SOCKET, unix.SO_REUSEADDR, 1); err != nil {
+			return err
+		}
+	}
+	if opts.ReusePort {
+		if err := setOption(l.fd, unix.SOL_SOCKET, unix.SO_REUSEPORT, 1); err != nil {
+			return err
+		}
+	}
+	// Connections inherit these from the socket that accepts them, on Linux:
+	// set once here, they cost five system calls less for each of them.
+	if err := setTCP(l.fd, opts.KeepAlive); err != nil {
+		return err
+	}
+	return os.NewSyscallError("bind", unix.Bind(l.fd, sa))
+}
+
+func (l *Listener) bindUnix(path string) error {
+	sa, err := unixSockaddr(path)
+	if err != nil {
+		return os.NewSyscallError("bind", err)
+	}
+	if l.fd, err = stream(unix.AF_UNIX); err != nil {
+		return err
+	}
+	if !abstract(path) {
+		if err := removeSocket(path); err != nil {
+			return err
+		}
+	}
+	if err := unix.Bind(l.fd, sa); err != nil {
+		return os.NewSyscallError("bind", err)
+	}
+	if !abstract(path) {
+		l.file = statSocket(path)
+	}
+	return nil
+}
+
+// listen begins to take connections, and to report them.
+func (l *Listener) listen(backlog int, h seam.Handler) error {
+	if backlog == 0 {
+		backlog = maxBacklog()
+	}
+	err := unix.Listen(l.fd, backlog)
+	if err != nil {
+		return os.NewSyscallError("listen", err)
+	}
+	if l.local, err = unix.Getsockname(l.fd); err != nil {
+		return os.NewSyscallError("getsockname", err)
+	}
+	l.addr = netAddr(l.local)
+	l.desc, err = l.net.Register(l.fd, h)
+	return err
+}
+
+// maxBacklog returns the longest queue of connections that the system allows.
+func maxBacklog() int {
+	data, err := os.ReadFile("/proc/sys/net/core/somaxconn")
+	if err != nil {
+		return unix.SOMAXCONN
+	}
+	n, err := strconv.Atoi(strings.TrimSpace(string(data)))
+	if err != nil || n <= 0 {
+		return unix.SOMAXCONN
+	}
+	return min(n, 1<<16-1) // old kernels keep the lower 16 bits only
+}
+
+// Accept returns the next connection, as in seam.Listener. Those that were
+// broken off while they waited are skipped.
+func (l *Listener) Accept() (seam.AcceptedConn, error) {
+	if l.fd < 0 {
+		return nil, net.ErrClosed
+	}
+	for {
+		fd, remote, err := unix.Accept4(l.fd, unix.SOCK_NONBLOCK|unix.SOCK_CLOEXEC)
+		switch err {
+		case nil:
+			return &Conn{fd: fd, net: l.net, local: l.localOf(fd), remote: remote}, nil
+		case unix.EINTR, unix.ECONNABORTED:
+		case unix.EAGAIN:
+			return nil, seam.ErrWouldBlock
+		default:
+			return nil, os.NewSyscallError("accept4", err)
+		}
+	}
+}
+
+// localOf returns the local address of an accepted connection: the listener's,
+// unless that stands for several.
+func (l *Listener) localOf(fd int) unix.Sockaddr {
+	switch sa := l.local.(type) {
+	case *unix.SockaddrInet4:
+		if sa.Addr != [4]byte{} {
+			return sa
+		}
+	case *unix.SockaddrInet6:
+		if sa.Addr != [16]byte{} {
+			return sa
+		}
+	default:
+		return sa
+	}
+	if sa, err := unix.Getsockname(fd); err == nil {
+		return sa
+	}
+	return l.local
+}
+
+// Close stops listening, as in seam.Listener, and removes the socket file if it
+// is still this Listener's.
+func (l *Listener) Close() error {
+	if l.fd < 0 {
+		return net.ErrClosed
+	}
+	l.file.remove()
+	return closeSocket(&l.fd, &l.desc)
+}
+
+// Addr returns the address: a *net.TCPAddr or *net.UnixAddr. It still answers
+// after Close.
+func (l *Listener) Addr() net.Addr { return l.addr }
+
+// A socketFile is the file of a unix socket. The zero value is none.
+type socketFile struct {
+	path     string
+	dev, ino uint64
+}
+
+// statSocket returns the socket file at path, or none if something else is there.
+func statSocket(path string) socketFile {
+	var st unix.Stat_t
+	if unix.Lstat(path, &st) != nil || st.Mode&unix.S_IFMT != unix.S_IFSOCK {
+		return socketFile{}
+	}
+	return socketFile{path, uint64(st.Dev), st.Ino}
+}
+
+// remove removes the file, unless another one has taken its place.
+func (f socketFile) remove() error {
+	if f.path == "" || statSocket(f.path) != f {
+		return nil
+	}
+	if err := unix.Unlink(f.path); err != unix.ENOENT {
+		return err
+	}
+	return nil // somebody was faster
+}
+
+// removeSocket removes a socket file that was left over at path.
+func removeSocket(path string) error {
+	return os.NewSyscallError("unlink", statSocket(path).remove())
+}

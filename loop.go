@@ -1,0 +1,472 @@
+// The event loop: what runs next, and how long may we wait?
+
+package asyncio
+
+import (
+	"fmt"
+	"log/slog"
+	"math/rand/v2"
+	"os"
+	"runtime"
+	"sync/atomic"
+	"time"
+
+	"github.com/goasyncio/asyncio/internal/coro"
+	"github.com/goasyncio/asyncio/internal/seam"
+	"github.com/goasyncio/asyncio/internal/timer"
+)
+
+// EventLoop runs callbacks and tasks on one thread, one at a time
+// (asyncio.AbstractEventLoop). Most programs never touch it: Run makes one.
+//
+// A loop belongs to one goroutine. The first run locks that goroutine to its
+// thread until Close; running or closing the loop from another goroutine is an
+// error. Apart from CallSoonThreadsafe, RunCoroutineThreadsafe and the methods
+// that say so, nothing of a loop may be used on any other goroutine. Before its
+// first run a loop may be prepared by whoever made it.
+//
+// # One pass
+//
+// A loop repeats one pass. It (1) decides how long it may wait: not at all if
+// a callback is ready, else until the next timer; (2) polls the network for
+// that long; (3) queues the callbacks of what has become ready there; (4) queues
+// the timers that are due, ordered by deadline and then by creation; and (5) runs
+// exactly the callbacks that are queued by then. Callbacks which those queue wait
+// for the next pass.
+type EventLoop struct {
+	// Set once.
+	name    string
+	clock   seam.Clock
+	rand    *rand.Rand
+	order   seam.Order // nil for first come, first served
+	newNet  func() (seam.Network, error)
+	logger  *slog.Logger
+	grace   time.Duration
+	epoch   time.Time // the time of day at which Time was zero
+	options loopConfig
+
+	// Owned by the loop.
+	net       seam.Network // nil before the first run
+	ready     readyQueue
+	timers    timerHeap
+	coros     coro.Pool
+	running   any // the *task that runs; nil in a callback
+	tasks     registry
+	open      registry // connections, servers: what Close must close
+	workers   registry // functions that run on other goroutines
+	limiter   any      // the *ThreadLimiter of ToThread, once it is needed
+	failures  registry // errors that nobody has looked at yet
+	handler   ExceptionHandler
+	outside   int // waits on the network and workers: what may wake the loop from outside
+	listening int // descriptors that the poller watches
+	batch     int // callbacks of this pass that have not run yet
+	stopping  bool
+	closed    bool
+	debug     bool
+	slow      time.Duration
+	taskCount uint64
+	cycle     bool // a cancellation has met a task that it came through
+
+	// Any goroutine.
+	home   atomic.Uintptr // the goroutine that the loop belongs to; 0 before its first run
+	g      atomic.Uintptr // the goroutine that runs for the loop now; 0 when it is not running
+	active atomic.Bool    // inside a run
+	entry  entry
+}
+
+type timerHeap = timer.Heap[runnable]
+
+var loopCount atomic.Uint64
+
+// NewEventLoop makes a loop. It takes no resources of the system before its
+// first run; if that cannot get them, it returns the error.
+func NewEventLoop(opts ...LoopOption) *EventLoop {
+	c := loopConfig{
+		debug:   os.Getenv("ASYNCIO_DEBUG") != "" && os.Getenv("ASYNCIO_DEBUG") != "0",
+		grace:   10 * time.Second,
+		threads: min(32, runtime.NumCPU()+4),
+	}
+	for _, o := range opts {
+		o.applyLoop(&c)
+	}
+	l := &EventLoop{
+		name:    fmt.Sprintf("loop-%d", loopCount.Add(1)),
+		newNet:  c.seams.NewNetwork,
+		logger:  c.logger,
+		handler: c.handler,
+		debug:   c.debug,
+		slow:    100 * time.Millisecond,
+		grace:   c.grace,
+		options: c,
+	}
+	if l.logger == nil {
+		l.logger = slog.Default()
+	}
+	if c.seams.NewClock != nil {
+		l.clock = c.seams.NewClock()
+	} else {
+		l.clock = newWallClock()
+	}
+	if c.seams.NewRandom != nil {
+		l.rand = rand.New(c.seams.NewRandom())
+	} else {
+		l.rand = rand.New(rand.NewPCG(rand.Uint64(), rand.Uint64()))
+	}
+	if c.seams.NewOrder != nil {
+		l.order = c.seams.NewOrder()
+	}
+	if l.newNet == nil {
+		l.newNet = realNetwork
+	}
+	l.epoch = l.clock.Wall().Add(-l.clock.Now())
+	return l
+}
+
+// String returns the loop's name and state.
+func (l *EventLoop) String() string {
+	state := "idle"
+	switch {
+	case l.closed:
+		state = "closed"
+	case l.active.Load():
+		state = "running"
+	}
+	return fmt.Sprintf("<EventLoop %s %s>", l.name, state)
+}
+
+// Time is the loop's clock: monotonic, starting near zero (loop.time). Deadlines
+// of CallAt and TimeoutAt are on it.
+func (l *EventLoop) Time() time.Duration { return l.clock.Now() }
+
+// IsRunning reports whether the loop is inside a run. Any goroutine may call it.
+func (l *EventLoop) IsRunning() bool { return l.active.Load() }
+
+// IsClosed reports whether the loop has been closed.
+func (l *EventLoop) IsClosed() bool { return l.closed }
+
+// Debug reports whether debug mode is on: creation sites are recorded, and
+// callbacks that hold up the loop for 100 ms are logged.
+func (l *EventLoop) Debug() bool { return l.debug }
+
+// SetDebug switches debug mode (loop.set_debug). It takes effect at once.
+func (l *EventLoop) SetDebug(on bool) { l.debug = on }
+
+// SetSlowCallbackDuration sets from which duration on debug mode logs a
+// callback or a step of a task (loop.slow_callback_duration).
+func (l *EventLoop) SetSlowCallbackDuration(d time.Duration) { l.slow = d }
+
+// mine reports whether the calling goroutine may use the loop: it runs for the
+// loop now, or the loop is not running.
+func (l *EventLoop) mine() bool {
+	g := l.g.Load()
+	return g == 0 || g == coro.Current()
+}
+
+// check panics if op is called on a goroutine that must not use the loop, or
+// after Close.
+func (l *EventLoop) check(op string) {
+	if !l.mine() {
+		panic(misuse(op, ErrWrongGoroutine, "%s runs on another goroutine; use CallSoonThreadsafe", l.name))
+	}
+	if l.closed {
+		panic(misuse(op, ErrLoopClosed, "%s", l.name))
+	}
+}
+
+// CallSoon queues fn for the next pass (loop.call_soon). Callbacks run in the
+// order in which they were queued; a panic in one is reported to the exception
+// handler and the loop goes on. CallSoon panics with a *UsageError if it is
+// called from another goroutine or after Close.
+func (l *EventLoop) CallSoon(fn func()) *Handle {
+	l.check("CallSoon")
+	h := &Handle{loop: l, fn: fn, createdAt: l.here(3)}
+	l.ready.push(h)
+	return h
+}
+
+// CallSoonThreadsafe is CallSoon for other goroutines: it wakes the loop
+// (loop.call_soon_threadsafe). It returns ErrLoopClosed after Close. A loop that
+// is not running runs fn at its next run. It costs about 100 ns when the loop is
+// busy, and a system call when it has to be woken.
+func (l *EventLoop) CallSoonThreadsafe(fn func()) (*Handle, error) {
+	h := &Handle{loop: l, fn: fn}
+	if !l.entry.post(h) {
+		return nil, misuse("CallSoonThreadsafe", ErrLoopClosed, "%s", l.name)
+	}
+	return h, nil
+}
+
+// CallLater queues fn when d has passed, not earlier (loop.call_later). A
+// negative d is already due. Timers with one deadline fire in the order of their
+// creation. It panics like CallSoon.
+func (l *EventLoop) CallLater(d time.Duration, fn func()) *TimerHandle {
+	l.check("CallLater")
+	return l.callAt(after(l.clock.Now(), d), fn)
+}
+
+// CallAt queues fn when the loop's Time has reached when (loop.call_at).
+func (l *EventLoop) CallAt(when time.Duration, fn func()) *TimerHandle {
+	l.check("CallAt")
+	return l.callAt(when, fn)
+}
+
+func (l *EventLoop) callAt(when time.Duration, fn func()) *TimerHandle {
+	h := &TimerHandle{Handle: Handle{loop: l, fn: fn, createdAt: l.here(4)}}
+	h.timer.Owner = h
+	h.timer.When = when
+	l.timers.Add(&h.timer)
+	return h
+}
+
+// after adds d to a time of the loop without overflowing.
+func after(now, d time.Duration) time.Duration {
+	if t := now + d; t >= now || d < 0 {
+		return t
+	}
+	return 1<<63 - 1
+}
+
+// Stop ends RunForever after the current pass; what that has queued waits for
+// the next run (loop.stop). Before a run it makes the next one a single pass
+// that does not wait. Only callbacks and tasks of the loop may call it.
+func (l *EventLoop) Stop() {
+	l.check("Stop")
+	l.stopping = true
+}
+
+// RunForever runs the loop until Stop (loop.run_forever). It fails if the loop
+// is closed, runs already, or belongs to another goroutine, and if another loop
+// runs on this goroutine. On a virtual clock it returns ErrDeadlock when nothing
+// can ever wake it.
+func (l *EventLoop) RunForever() error {
+	if err := l.enter("RunForever"); err != nil {
+		return err
+	}
+	defer l.leave()
+	for {
+		if err := l.pass(-1); err != nil {
+			return err
+		}
+		if l.stopping {
+			return nil
+		}
+	}
+}
+
+// RunOnce runs a single pass, waiting at most d for something to do; for as
+// long as it takes if d is negative. It embeds the loop into a foreign one.
+func (l *EventLoop) RunOnce(d time.Duration) error {
+	if err := l.enter("RunOnce"); err != nil {
+		return err
+	}
+	defer l.leave()
+	return l.pass(d)
+}
+
+// mayRun says whether a run may begin on the calling goroutine.
+func (l *EventLoop) mayRun(op string) error {
+	me := coro.Current()
+	if l.active.Load() {
+		if l.mine() {
+			return misuse(op, ErrLoopRunning, "%s is running this very code; await instead", l.name)
+		}
+		return misuse(op, ErrLoopRunning, "%s runs on another goroutine", l.name)
+	}
+	if other := loopOn(me); other != nil {
+		return misuse(op, ErrLoopRunning, "%s runs on this goroutine; await there, or run %s on a goroutine of its own", other.name, l.name)
+	}
+	if l.closed {
+		return misuse(op, ErrLoopClosed, "%s", l.name)
+	}
+	if home := l.home.Load(); home != 0 && home != me {
+		return misuse(op, ErrWrongGoroutine, "%s belongs to the goroutine that ran it first", l.name)
+	}
+	return nil
+}
+
+// enter begins a run on the calling goroutine.
+func (l *EventLoop) enter(op string) error {
+	if err := l.mayRun(op); err != nil {
+		return err
+	}
+	if !l.active.CompareAndSwap(false, true) {
+		return misuse(op, ErrLoopRunning, "%s runs on another goroutine", l.name)
+	}
+	me := coro.Current()
+	if l.net == nil {
+		network, err := l.newNet()
+		if err != nil {
+			l.active.Store(false)
+			return fmt.Errorf("asyncio: %s: %w", op, err)
+		}
+		l.net = network
+		l.entry.open(network.Wake)
+		runtime.LockOSThread()
+	}
+	l.home.Store(me)
+	l.g.Store(me)
+	runningLoops.Store(l, struct{}{})
+	return nil
+}
+
+// leave ends a run.
+func (l *EventLoop) leave() {
+	l.stopping = false
+	l.running = nil
+	runningLoops.Delete(l)
+	l.active.Store(false)
+	l.g.Store(0)
+}
+
+// pass is one pass of the loop; see EventLoop.
+func (l *EventLoop) pass(atMost time.Duration) error {
+	l.entry.drain(&l.ready)
+	if err := l.wait(l.patience(atMost)); err != nil {
+		return err
+	}
+	l.entry.drain(&l.ready)
+	l.queueDueTimers()
+	l.batch = l.ready.count
+	for l.batch > 0 {
+		l.runBatch()
+	}
+	return nil
+}
+
+// patience is how long the poll may last; negative means for ever.
+func (l *EventLoop) patience(atMost time.Duration) time.Duration {
+	if l.ready.count > 0 || l.stopping {
+		return 0
+	}
+	next := l.timers.First()
+	if next == nil {
+		return atMost
+	}
+	d := max(0, next.When-l.clock.Now())
+	if atMost >= 0 {
+		d = min(d, atMost)
+	}
+	return d
+}
+
+func (l *EventLoop) wait(d time.Duration) error {
+	if d == 0 && l.listening == 0 {
+		return nil // there is nothing to poll
+	}
+	err := l.clock.Wait(d, l.outside > 0, l.net.Wait)
+	if err == seam.ErrIdle {
+		return fmt.Errorf("%w: nothing left to wait for%s", ErrDeadlock, l.list())
+	}
+	if err != nil {
+		return fmt.Errorf("asyncio: poll: %w", err)
+	}
+	return nil
+}
+
+// queueDueTimers queues the timers that are due, judged by one reading of the clock.
+func (l *EventLoop) queueDueTimers() {
+	if l.timers.Len() == 0 {
+		return
+	}
+	now := l.clock.Now()
+	for t := l.timers.First(); t != nil && t.When <= now; t = l.timers.First() {
+		l.timers.Remove(t)
+		l.ready.push(t.Owner)
+	}
+}
+
+// list describes the tasks that are not done, one a line.
+func (l *EventLoop) list() string {
+	text := ""
+	for _, task := range l.tasks.owners() {
+		text += "\n\t" + fmt.Sprint(task)
+	}
+	return text
+}
+
+// runBatch runs what is left of this pass's callbacks. If one panics it reports
+// that and returns early.
+func (l *EventLoop) runBatch() {
+	defer func() {
+		if p := recover(); p != nil {
+			l.CallExceptionHandler(&ErrorContext{Message: "panic in a callback", Err: &PanicError{Value: p, Stack: stack()}})
+		}
+	}()
+	for l.batch > 0 {
+		n := l.batch
+		l.batch--
+		var r runnable
+		if l.order == nil || n == 1 {
+			r = l.ready.pop()
+		} else {
+			r = l.ready.popAt(l.order.Next(n))
+		}
+		if l.debug {
+			l.runTimed(r)
+		} else {
+			r.run()
+		}
+	}
+}
+
+func (l *EventLoop) runTimed(r runnable) {
+	start := time.Now()
+	r.run()
+	if d := time.Since(start); d >= l.slow {
+		l.logger.Warn("asyncio: slow callback", "callback", describe(r), "duration", d)
+	}
+}
+
+func describe(r runnable) string {
+	if s, ok := r.(fmt.Stringer); ok {
+		return s.String()
+	}
+	return fmt.Sprintf("%T", r)
+}
+
+// Handle is a callback that waits to run (asyncio.Handle).
+type Handle struct {
+	loop      *EventLoop
+	fn        func()
+	createdAt site
+	cancelled atomic.Bool
+}
+
+// Cancel keeps the callback from running, if it has not begun. Any goroutine may
+// call it; on the loop's goroutine it is certain.
+func (h *Handle) Cancel() { h.cancelled.Store(true) }
+
+// Cancelled reports whether Cancel was called.
+func (h *Handle) Cancelled() bool { return h.cancelled.Load() }
+
+func (h *Handle) String() string {
+	state := ""
+	if h.Cancelled() {
+		state = " cancelled"
+	}
+	return fmt.Sprintf("<Handle%s %s>", state, funcName(h.fn))
+}
+
+func (h *Handle) run() {
+	if !h.cancelled.Load() {
+		h.fn()
+	}
+}
+
+// TimerHandle is a callback that waits for its time (asyncio.TimerHandle).
+type TimerHandle struct {
+	Handle
+	timer timer.Timer[runnable]
+}
+
+// When is the loop time at which the callback is due.
+func (h *TimerHandle) When() time.Duration { return h.timer.When }
+
+// Cancel keeps the callback from running, if it has not begun, and frees the
+// timer at once. Only the loop's goroutine may call it.
+func (h *TimerHandle) Cancel() {
+	h.Handle.Cancel()
+	h.loop.timers.Remove(&h.timer)
+}
+
+func (h *TimerHandle) run() { h.Handle.run() }

@@ -1,0 +1,280 @@
+// The way to other goroutines and back: blocking calls, and coroutines started
+// from outside.
+
+package asyncio
+
+import (
+	"context"
+	"fmt"
+	"slices"
+)
+
+// ToThread runs fn, which may block, on a goroutine of its own and suspends the
+// calling task until it returns (asyncio.to_thread). It returns what fn returns; a
+// panic of fn as a *PanicError. The loop's other tasks go on meanwhile. No more
+// functions run at once than the loop's thread limit allows, or the limiter given
+// with WithLimiter; the others wait for their turn, first come, first served.
+//
+// fn must not use the loop. Its context has the values of ctx, and is cancelled
+// when the wait for fn is: ToThread then returns at once, and what fn returns is
+// dropped. A function that had not begun is never called.
+func ToThread[T any](ctx context.Context, fn func(ctx context.Context) (T, error), opts ...ThreadOption) (T, error) {
+	var zero T
+	t, err := current(ctx, "ToThread")
+	if err != nil {
+		return zero, err
+	}
+	var value T
+	err = t.offload(ctx, func(ctx context.Context) error {
+		v, err := fn(ctx)
+		if err == nil {
+			value = v
+		}
+		return err
+	}, opts)
+	if err != nil {
+		return zero, err
+	}
+	return value, nil
+}
+
+// A ThreadOption is an option of ToThread.
+type ThreadOption interface {
+	applyThread(*threadConfig)
+}
+
+type threadConfig struct{ limiter *ThreadLimiter }
+
+type threadOption func(*threadConfig)
+
+func (o threadOption) applyThread(c *threadConfig) { o(c) }
+
+// WithLimiter makes ToThread count against limiter instead of the loop's thread limit.
+func WithLimiter(limiter *ThreadLimiter) ThreadOption {
+	return threadOption(func(c *threadConfig) { c.limiter = limiter })
+}
+
+// A ThreadLimiter bounds how many functions ToThread runs at once. It belongs to
+// the loop that it is used on.
+type ThreadLimiter struct {
+	limit   int
+	running int
+	queue   []*threadJob
+}
+
+// NewThreadLimiter returns a limiter for n functions at once. It panics if n is
+// not positive.
+func NewThreadLimiter(n int) *ThreadLimiter {
+	if n <= 0 {
+		panic(misuse("NewThreadLimiter", ErrBadArgument, "the limit is %d; it must be positive", n))
+	}
+	return &ThreadLimiter{limit: n}
+}
+
+func (m *ThreadLimiter) submit(j *threadJob) {
+	if m.running == m.limit {
+		m.queue = append(m.queue, j)
+		return
+	}
+	m.running++
+	go j.work()
+}
+
+// withdraw removes a job that has not begun, and reports whether it could.
+func (m *ThreadLimiter) withdraw(j *threadJob) bool {
+	i := slices.Index(m.queue, j)
+	if i < 0 {
+		return false
+	}
+	m.queue = slices.Delete(m.queue, i, i+1)
+	return true
+}
+
+func (m *ThreadLimiter) finished() {
+	if len(m.queue) == 0 {
+		m.running--
+		return
+	}
+	j := m.queue[0]
+	m.queue = slices.Delete(m.queue, 0, 1)
+	go j.work()
+}
+
+// A threadJob is a function on its way through a goroutine and back. Posted to
+// the loop it is the function's end.
+type threadJob struct {
+	registered // in loop.workers, by which Close knows of it
+	loop       *EventLoop
+	limiter    *ThreadLimiter
+	fn         func(context.Context) error
+	ctx        context.Context
+	waiter     *waiter // nil if nobody waits any more
+	err        error
+}
+
+func (t *task) offload(ctx context.Context, fn func(context.Context) error, opts []ThreadOption) error {
+	l := t.loop
+	if l.limiter == nil {
+		l.limiter = NewThreadLimiter(l.options.threads)
+	}
+	c := threadConfig{limiter: l.limiter.(*ThreadLimiter)}
+	for _, o := range opts {
+		o.applyThread(&c)
+	}
+	jobCtx, cancel := context.WithCancelCause(context.WithoutCancel(ctx))
+	defer cancel(nil)
+	j := &threadJob{loop: l, limiter: c.limiter, fn: fn, ctx: jobCtx, waiter: &waiter{task: t}}
+	l.workers.add(&j.registered, j)
+	l.outside++
+	c.limiter.submit(j)
+	if err := t.park(ctx, j.waiter); err != nil {
+		cancel(err)
+		j.waiter = nil
+		if c.limiter.withdraw(j) {
+			j.gone()
+		}
+		return err
+	}
+	return j.err
+}
+
+// work runs on the job's goroutine.
+func (j *threadJob) work() {
+	ended := false
+	defer func() {
+		if p := recover(); p != nil {
+			j.err = &PanicError{Value: p, Stack: stack()}
+		} else if !ended {
+			j.err = ErrGoexit
+		}
+		j.loop.entry.post(j) // refused after Close, when nobody waits any more
+	}()
+	j.err = j.fn(j.ctx)
+	ended = true
+}
+
+func (j *threadJob) run() {
+	j.gone()
+	j.limiter.finished()
+	if j.waiter != nil {
+		j.waiter.wake(nil)
+	}
+}
+
+func (j *threadJob) gone() {
+	j.loop.workers.remove(&j.registered)
+	j.loop.outside--
+}
+
+func (j *threadJob) String() string { return "a function run by ToThread: " + funcName(j.fn) }
+
+// RunCoroutineThreadsafe runs fn as a task of loop l, from any goroutine
+// (asyncio.run_coroutine_threadsafe). On a loop that is not running the task
+// starts when that runs; if l is closed, or is closed before, the future fails with
+// ErrLoopClosed. ctx gives the task its values.
+func RunCoroutineThreadsafe[T any](ctx context.Context, l *EventLoop, fn Coroutine[T], opts ...TaskOption) *ThreadFuture[T] {
+	f := &ThreadFuture[T]{loop: l, done: make(chan struct{})}
+	start := &threadsafeStart{
+		start: func() { f.start(ctx, fn, opts) },
+		fail:  func() { f.finish(misuse("RunCoroutineThreadsafe", ErrLoopClosed, "%s", l.name)) },
+	}
+	if !l.entry.post(start) {
+		start.fail()
+	}
+	return f
+}
+
+// threadsafeStart starts a task that came through the entry.
+type threadsafeStart struct{ start, fail func() }
+
+func (s *threadsafeStart) run()  { s.start() }
+func (s *threadsafeStart) drop() { s.fail() }
+
+// ThreadFuture is the result of a coroutine for other goroutines
+// (concurrent.futures.Future). All its methods may be called from any goroutine.
+type ThreadFuture[T any] struct {
+	loop *EventLoop
+	done chan struct{}
+
+	// Owned by the loop until done is closed.
+	task  *Task[T]
+	value T
+	err   error
+	asked *CancelledError // a cancellation that came before the task
+}
+
+func (f *ThreadFuture[T]) start(ctx context.Context, fn Coroutine[T], opts []TaskOption) {
+	defer func() {
+		if p := recover(); p != nil {
+			err, ok := p.(error)
+			if !ok {
+				err = fmt.Errorf("asyncio: RunCoroutineThreadsafe: %v", p)
+			}
+			f.finish(err)
+		}
+	}()
+	if f.asked != nil {
+		f.finish(f.asked)
+		return
+	}
+	f.task = CreateTask(f.loop.Context(ctx), fn, opts...)
+	// Whoever waits for f hears of it as soon as the task is done: when the loop
+	// is closing there may be no further pass.
+	f.task.seen = true
+	f.task.settled = func() {
+		f.value = f.task.value
+		f.finish(f.task.err)
+	}
+	if f.task.state != pending {
+		f.task.settled()
+	}
+}
+
+func (f *ThreadFuture[T]) finish(err error) {
+	select {
+	case <-f.done:
+	default:
+		f.err = err
+		close(f.done)
+	}
+}
+
+// Done returns a channel that is closed when the coroutine has ended.
+func (f *ThreadFuture[T]) Done() <-chan struct{} { return f.done }
+
+// Wait blocks the calling goroutine until the coroutine has ended, and returns
+// its result, or until ctx is done, and returns its error; the coroutine then goes
+// on. On the goroutine of the loop itself, where it would wait for ever, it returns
+// a *UsageError.
+func (f *ThreadFuture[T]) Wait(ctx context.Context) (T, error) {
+	var zero T
+	if g := f.loop.g.Load(); g != 0 && f.loop.mine() {
+		return zero, misuse("ThreadFuture.Wait", ErrWrongGoroutine, "%s would wait for itself; create a task and await it", f.loop.name)
+	}
+	select {
+	case <-f.done:
+	case <-ctx.Done():
+		return zero, context.Cause(ctx)
+	}
+	if f.err != nil {
+		return zero, f.err
+	}
+	return f.value, nil
+}
+
+// Cancel asks the coroutine to end, as Task.Cancel does, and reports whether the
+// loop has been told. If it was, Wait tells what has come of it.
+func (f *ThreadFuture[T]) Cancel(cause error) bool {
+	select {
+	case <-f.done:
+		return false
+	default:
+	}
+	return f.loop.entry.post(&Handle{loop: f.loop, fn: func() {
+		if f.task != nil {
+			f.task.cancel(cause)
+		} else if f.asked == nil {
+			f.asked = newCancelled(cause)
+		}
+	}})
+}

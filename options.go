@@ -1,0 +1,112 @@
+// Options of loops and of runs.
+
+package asyncio
+
+import (
+	"log/slog"
+	"os"
+	"time"
+
+	"github.com/goasyncio/asyncio/internal/seam"
+)
+
+// A RunOption is an option of Run, RunValue and NewRunner. Every LoopOption is
+// one too.
+type RunOption interface {
+	applyRun(*runConfig)
+}
+
+// A LoopOption is an option of NewEventLoop.
+type LoopOption interface {
+	RunOption
+	applyLoop(*loopConfig)
+}
+
+type loopConfig struct {
+	debug    bool
+	logger   *slog.Logger
+	handler  ExceptionHandler
+	resolver Resolver
+	grace    time.Duration
+	threads  int
+	seams    seam.Seams
+}
+
+type runConfig struct {
+	loop       []LoopOption
+	interrupts []os.Signal
+}
+
+type loopOption func(*loopConfig)
+
+func (o loopOption) applyLoop(c *loopConfig) { o(c) }
+func (o loopOption) applyRun(c *runConfig)   { c.loop = append(c.loop, o) }
+
+type runOption func(*runConfig)
+
+func (o runOption) applyRun(c *runConfig) { o(c) }
+
+// WithDebug switches debug mode on or off. Without it, the environment variable
+// ASYNCIO_DEBUG decides: anything but nothing and 0 means on.
+func WithDebug(on bool) LoopOption {
+	return loopOption(func(c *loopConfig) { c.debug = on })
+}
+
+// WithLogger sets where the loop logs. The default is slog.Default.
+func WithLogger(logger *slog.Logger) LoopOption {
+	return loopOption(func(c *loopConfig) { c.logger = logger })
+}
+
+// WithExceptionHandler sets what receives the errors that have no caller to go
+// to. The default logs them.
+func WithExceptionHandler(h ExceptionHandler) LoopOption {
+	return loopOption(func(c *loopConfig) { c.handler = h })
+}
+
+// WithResolver sets how the loop looks up names. The default asks package net.
+func WithResolver(r Resolver) LoopOption {
+	return loopOption(func(c *loopConfig) { c.resolver = r })
+}
+
+// WithShutdownGrace sets how long Close waits, on the loop's clock, for the
+// tasks that it has cancelled to end, before it ends them by force. The default
+// is 10 seconds; it does not wait at all if d is not positive.
+func WithShutdownGrace(d time.Duration) LoopOption {
+	return loopOption(func(c *loopConfig) { c.grace = d })
+}
+
+// WithThreadLimit sets how many functions ToThread runs at once by default. The
+// default is the number of CPUs plus 4, at most 32. It panics if n is not positive.
+func WithThreadLimit(n int) LoopOption {
+	if n <= 0 {
+		panic(misuse("WithThreadLimit", ErrBadArgument, "the limit is %d; it must be positive", n))
+	}
+	return loopOption(func(c *loopConfig) { c.threads = n })
+}
+
+// WithInterrupt makes signals end the program in order: the first one cancels
+// the main task with the cause ErrInterrupted, the second prints the tasks to
+// standard error and restores the signal's default action, so that a third one
+// ends the process. Without it, signals are left alone.
+func WithInterrupt(signals ...os.Signal) RunOption {
+	return runOption(func(c *runConfig) { c.interrupts = append(c.interrupts, signals...) })
+}
+
+func init() {
+	seam.LoopOption = func(s seam.Seams) any {
+		return loopOption(func(c *loopConfig) {
+			if s.NewClock != nil {
+				c.seams.NewClock = s.NewClock
+			}
+			if s.NewNetwork != nil {
+				c.seams.NewNetwork = s.NewNetwork
+			}
+			if s.NewRandom != nil {
+				c.seams.NewRandom = s.NewRandom
+			}
+			if s.NewOrder != nil {
+				c.seams.NewOrder = s.NewOrder
+			}
+		})
+	}
+}

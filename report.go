@@ -1,0 +1,121 @@
+// Reports: what becomes of an error that nobody can be given.
+
+package asyncio
+
+import (
+	"context"
+	"fmt"
+	"log/slog"
+	"reflect"
+	"runtime"
+	"strings"
+)
+
+// ErrorContext describes an error that has no caller to go to: a panic in a
+// callback, a failed task that nobody awaited, a client that could not be
+// accepted.
+type ErrorContext struct {
+	Message string
+	Err     error        // nil if there is none
+	Source  fmt.Stringer // the task, future, handle, stream or server concerned; nil if there is none
+	// CreatedAt is where Source was created. It is known in debug mode; for a
+	// task it is otherwise the place of its function.
+	CreatedAt string
+}
+
+// An ExceptionHandler receives the errors that have no caller to go to. It runs
+// on the loop's thread and must not suspend.
+type ExceptionHandler func(*EventLoop, *ErrorContext)
+
+// SetExceptionHandler replaces the exception handler; nil restores the default
+// one (loop.set_exception_handler).
+func (l *EventLoop) SetExceptionHandler(h ExceptionHandler) { l.handler = h }
+
+// CallExceptionHandler gives ec to the exception handler. If the handler
+// panics, the default one reports both. It never panics itself.
+func (l *EventLoop) CallExceptionHandler(ec *ErrorContext) {
+	if l.handler == nil {
+		l.DefaultExceptionHandler(ec)
+		return
+	}
+	defer func() {
+		if p := recover(); p != nil {
+			l.DefaultExceptionHandler(&ErrorContext{Message: "panic in the exception handler", Err: &PanicError{Value: p, Stack: stack()}})
+			l.DefaultExceptionHandler(ec)
+		}
+	}()
+	l.handler(l, ec)
+}
+
+// DefaultExceptionHandler logs ec with the loop's logger at level error.
+func (l *EventLoop) DefaultExceptionHandler(ec *ErrorContext) {
+	defer func() { _ = recover() }() // a broken log handler must not end the loop
+	attrs := make([]slog.Attr, 0, 3)
+	if ec.Source != nil {
+		attrs = append(attrs, slog.String("source", ec.Source.String()))
+	}
+	if ec.Err != nil {
+		attrs = append(attrs, slog.Any("error", ec.Err))
+	}
+	if ec.CreatedAt != "" {
+		attrs = append(attrs, slog.String("created_at", ec.CreatedAt))
+	}
+	l.logger.LogAttrs(context.Background(), slog.LevelError, "asyncio: "+ec.Message, attrs...)
+}
+
+// stack returns the stack of the calling goroutine.
+func stack() []byte {
+	buf := make([]byte, 8<<10)
+	for {
+		n := runtime.Stack(buf, false)
+		if n < len(buf) {
+			return buf[:n]
+		}
+		buf = make([]byte, 2*len(buf))
+	}
+}
+
+// A site is where something was created, as program counters. It is taken in
+// debug mode only, since that costs about a microsecond.
+type site []uintptr
+
+const siteDepth = 10
+
+// here returns the site that lies skip frames up, as runtime.Callers counts.
+func (l *EventLoop) here(skip int) site {
+	if !l.debug {
+		return nil
+	}
+	pcs := make([]uintptr, siteDepth)
+	return pcs[:runtime.Callers(skip, pcs)]
+}
+
+// String returns one "function file:line" a frame, the innermost first.
+func (s site) String() string {
+	if len(s) == 0 {
+		return ""
+	}
+	var b strings.Builder
+	for frames := runtime.CallersFrames(s); ; {
+		f, more := frames.Next()
+		fmt.Fprintf(&b, "%s %s:%d", f.Function, f.File, f.Line)
+		if !more {
+			return b.String()
+		}
+		b.WriteByte('\n')
+	}
+}
+
+// funcName returns the name and place of a function.
+func funcName(fn any) string {
+	v := reflect.ValueOf(fn)
+	if v.Kind() != reflect.Func || v.IsNil() {
+		return fmt.Sprintf("%T", fn)
+	}
+	f := runtime.FuncForPC(v.Pointer())
+	if f == nil {
+		return "?"
+	}
+	file, line := f.FileLine(v.Pointer())
+	return fmt.Sprintf("%s %s:%d", f.Name(), file, line)
+}

@@ -1,0 +1,206 @@
+// Running a program: make a loop, run main, cancel what is left, close.
+
+package asyncio
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"os"
+	"os/signal"
+	"runtime"
+)
+
+// Run makes an event loop, runs main on it as a task, and closes it
+// (asyncio.run). It returns the error of main.
+//
+// When main has ended, all other tasks are cancelled and awaited. One that does
+// not end within the grace (WithShutdownGrace) is ended by force and reported to
+// the exception handler. What cannot be ended is named in the error of Run.
+//
+// If ctx is cancelled, main is cancelled with the same cause; main's context has
+// the values of ctx. A panic of main, once all is cleaned up, goes on in Run, as a
+// *PanicError with the stack of main. If main calls runtime.Goexit, as
+// testing.T.FailNow does, Run's goroutine exits.
+//
+// Inside a running loop Run returns a *UsageError, ErrLoopRunning.
+func Run(ctx context.Context, main func(ctx context.Context) error, opts ...RunOption) error {
+	_, err := RunValue(ctx, valueless(main), opts...)
+	return err
+}
+
+// RunValue is Run for a main that has a value.
+func RunValue[T any](ctx context.Context, main Coroutine[T], opts ...RunOption) (value T, err error) {
+	r := NewRunner(opts...)
+	defer func() {
+		if cerr := r.Close(); cerr != nil {
+			err = errors.Join(err, cerr)
+		}
+	}()
+	return RunIn(ctx, r, main)
+}
+
+// A Runner runs several mains, one after another, on one loop (asyncio.Runner).
+// Tasks that a main leaves behind go on in the next run, until Close. Like its
+// loop it belongs to the goroutine that used it first.
+type Runner struct {
+	config runConfig
+	loop   *EventLoop
+	closed bool
+}
+
+// NewRunner returns a Runner. It makes its loop when that is first needed.
+func NewRunner(opts ...RunOption) *Runner {
+	r := new(Runner)
+	for _, o := range opts {
+		o.applyRun(&r.config)
+	}
+	return r
+}
+
+// Loop returns the runner's loop, and ErrLoopClosed after Close.
+func (r *Runner) Loop() (*EventLoop, error) {
+	if r.closed {
+		return nil, misuse("Runner.Loop", ErrLoopClosed, "the runner is closed")
+	}
+	if r.loop == nil {
+		r.loop = NewEventLoop(r.config.loop...)
+	}
+	return r.loop, nil
+}
+
+// Run runs main on the runner's loop and returns its error; see the function Run.
+func (r *Runner) Run(ctx context.Context, main func(ctx context.Context) error) error {
+	_, err := RunIn(ctx, r, valueless(main))
+	return err
+}
+
+// Close cancels the tasks that are left and closes the loop; see EventLoop.Close.
+// Closing twice, or without any run, is harmless.
+func (r *Runner) Close() error {
+	r.closed = true
+	if r.loop == nil {
+		return nil
+	}
+	return r.loop.Close()
+}
+
+// RunIn is Runner.Run for a main that has a value.
+func RunIn[T any](ctx context.Context, r *Runner, main Coroutine[T]) (T, error) {
+	var zero T
+	l, err := r.Loop()
+	if err != nil {
+		return zero, err
+	}
+	if err := l.mayRun("Run"); err != nil {
+		return zero, err
+	}
+	t := newTask(l.Context(ctx), main, []TaskOption{WithName("main")}, "Run")
+	t.start()
+	defer t.follow(ctx)()
+	defer t.interruptOn(r.config.interrupts)()
+	err = l.RunUntilComplete(t)
+	var p *PanicError
+	switch {
+	case err != nil && err == t.err && errors.As(err, &p) && error(p) == err:
+		r.Close()
+		panic(p)
+	case err == ErrGoexit:
+		r.Close()
+		runtime.Goexit()
+	case err != nil:
+		return zero, err
+	}
+	return t.value, nil
+}
+
+// follow makes t, which is a main, repeat the cancellation of ctx.
+func (t *task) follow(ctx context.Context) (stop func()) {
+	if ctx.Done() == nil {
+		return func() {}
+	}
+	b := &follower{task: t, ctx: ctx}
+	if ctx.Err() != nil {
+		b.run()
+		return func() {}
+	}
+	cancel := context.AfterFunc(ctx, func() { t.loop.entry.post(b) })
+	return func() { cancel() }
+}
+
+// A follower is the cancellation of a main by the context given to Run.
+type follower struct {
+	task *task
+	ctx  context.Context
+}
+
+func (b *follower) run() {
+	if b.task.state == pending {
+		cause := context.Cause(b.ctx)
+		if cause == b.ctx.Err() {
+			cause = nil
+		}
+		b.task.root.request(cause, b.ctx.Err() == context.DeadlineExceeded)
+	}
+}
+
+// interruptOn cancels t at the first of the signals, and prints all tasks and
+// restores the default action at the second.
+func (t *task) interruptOn(signals []os.Signal) (stop func()) {
+	if len(signals) == 0 {
+		return func() {}
+	}
+	received := make(chan os.Signal, 2)
+	signal.Notify(received, signals...)
+	over := make(chan struct{})
+	ended := make(chan struct{})
+	l := t.loop
+	go func() {
+		defer close(ended)
+		select {
+		case <-received:
+		case <-over:
+			return
+		}
+		l.entry.post(&Handle{loop: l, fn: func() { t.cancel(ErrInterrupted) }})
+		select {
+		case <-received:
+		case <-over:
+			return
+		}
+		signal.Reset(signals...)
+		l.entry.post(&Handle{loop: l, fn: func() { fmt.Fprint(os.Stderr, l.taskTree()) }})
+	}()
+	return func() {
+		signal.Stop(received)
+		close(over)
+		<-ended
+	}
+}
+
+// RunUntilComplete runs the loop until f is done and returns the error of f
+// (loop.run_until_complete). The loop stays open, and can be run again. It fails
+// like RunForever, with ErrLoopStopped if Stop ends the run before f is done, and
+// with ErrDeadlock if f can never be done.
+func (l *EventLoop) RunUntilComplete(f AnyFuture) error {
+	c := f.core()
+	if c.loop != l {
+		return misuse("RunUntilComplete", ErrWrongLoop, "the future does not belong to %s", l.name)
+	}
+	if err := l.enter("RunUntilComplete"); err != nil {
+		return err
+	}
+	defer l.leave()
+	stop := c.onDone(func(*future) { l.stopping = true })
+	defer c.removeCallback(stop)
+	for !l.stopping {
+		if err := l.pass(-1); err != nil {
+			return err
+		}
+	}
+	if c.state == pending {
+		return misuse("RunUntilComplete", ErrLoopStopped, "%s", l.name)
+	}
+	c.see()
+	return c.err
+}

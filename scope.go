@@ -1,0 +1,411 @@
+// Cancellation scopes: the contexts of coroutines.
+
+package asyncio
+
+import (
+	"context"
+	"math"
+	"sync/atomic"
+	"time"
+)
+
+// A scope is the context of a coroutine: it carries the loop, the task and the
+// user's values, and it is a place to which cancellation can be addressed. A
+// task has a root scope; Timeout and a task group add one for as long as their
+// function runs. Those form the task's stack; the parent of a scope is the one
+// whose cancellation it shares.
+//
+// # Requests
+//
+// A cancellation is a request to a scope. Each gets the next number of its task.
+// A request is delivered when a suspended await of the task returns an error
+// because of it; one delivery delivers all requests made so far, so that a
+// single number, task.delivered, says which ones are. A scope stays cancelled, as
+// contexts do: every further await with it is interrupted as well. CleanupContext
+// makes a scope that is deaf to the requests up to a number, those delivered so
+// far. Leaving a scope is a request with the highest number, to which nothing is
+// deaf.
+//
+// # Other contexts
+//
+// What the user passes need not be a scope of the running task. A context made
+// from one by context.WithValue is as good as it. Any other (of another task, or
+// made by context.WithTimeout or WithoutCancel) is bridged: a scope that repeats
+// that context's cancellation joins the stack for the length of the await.
+//
+// Requests and the methods of context.Context work from any goroutine, on the
+// loop's goroutine alone is everything else.
+type scope struct {
+	// Set once.
+	loop    *EventLoop
+	task    *task // nil for EventLoop.Context
+	parent  *scope
+	values  context.Context
+	deafTo  uint64          // requests to enclosing scopes up to this number are not heard
+	stacked bool            // on the stack of its task, unlike what CleanupContext makes
+	follows context.Context // for a bridge: the context of package context that it repeats
+
+	// Any goroutine.
+	req      atomic.Pointer[request]
+	deadline atomic.Int64 // loop time; 0 for none
+	lent     atomic.Pointer[lending]
+	cleanups atomic.Pointer[lending] // what was lent for scopes that are not stacked, inside this one
+
+	// Owned by the loop.
+	outer     *scope   // the next one on the stack
+	followers []*scope // bridges that repeat this scope for other tasks
+	unfollow  func()
+}
+
+// A request asks for the cancellation of a scope. It does not change.
+type request struct {
+	seq      uint64
+	cause    error
+	deadline bool // made by a deadline: Err is context.DeadlineExceeded
+	first    *request
+}
+
+// forgotten is the number of the request that a scope gets when it is left.
+const forgotten = math.MaxUint64
+
+// after returns the earliest request that is known with a number above deaf.
+func (r *request) after(deaf uint64) *request {
+	switch {
+	case r.first != nil && r.first.seq > deaf:
+		return r.first
+	case r.seq > deaf:
+		return r
+	}
+	return nil
+}
+
+func (r *request) error() error {
+	if r.cause == nil && !r.deadline {
+		return errPlainCancel
+	}
+	return &CancelledError{Cause: r.cause, deadline: r.deadline}
+}
+
+func (r *request) contextError() error {
+	if r.deadline {
+		return context.DeadlineExceeded
+	}
+	return context.Canceled
+}
+
+// heard returns the earliest request to s or a scope around it that s hears, or nil.
+func (s *scope) heard() *request {
+	var found *request
+	deaf := uint64(0)
+	for ; s != nil; s = s.parent {
+		if r := s.req.Load(); r != nil {
+			if r = r.after(deaf); r != nil && (found == nil || r.seq < found.seq) {
+				found = r
+			}
+		}
+		deaf = max(deaf, s.deafTo)
+	}
+	return found
+}
+
+// hears reports whether request number seq to scope of is heard with s, of the
+// same task. A scope outside the line of s is heard: the running task's own
+// requests interrupt it whatever context it uses.
+func (s *scope) hears(of *scope, seq uint64) bool {
+	deaf := uint64(0)
+	for x := s; x != nil; x = x.parent {
+		if x == of {
+			return seq > deaf
+		}
+		deaf = max(deaf, x.deafTo)
+	}
+	return true
+}
+
+// request cancels s: it stays cancelled, and if its task is suspended in an
+// await that hears of it, what that awaits is cancelled.
+func (s *scope) request(cause error, deadline bool) {
+	t := s.task
+	t.requests++
+	r := &request{seq: t.requests, cause: cause, deadline: deadline}
+	if old := s.req.Load(); old != nil {
+		if old.seq == forgotten {
+			return
+		}
+		if r.first = old.first; r.first == nil {
+			r.first = old
+		}
+	}
+	s.req.Store(r)
+	s.announce()
+	if t.suspended && t.ears.hears(s, r.seq) {
+		t.forward(cause)
+	}
+}
+
+// announce tells everybody who repeats s that it is cancelled.
+func (s *scope) announce() {
+	for x := s.task.top; x != nil; x = x.outer {
+		x.callBorrowers()
+		if x.follows != nil && x.req.Load() == nil && x.follows.Err() != nil {
+			x.repeat() // what was lent is where this context comes from
+		}
+		if x == s {
+			break
+		}
+	}
+	for _, f := range s.followers {
+		f.request(s.req.Load().cause, s.req.Load().deadline)
+	}
+}
+
+// renew makes the requests that s hears undelivered again.
+func (s *scope) renew() {
+	deaf := uint64(0)
+	for x := s; x != nil; x = x.parent {
+		if r := x.req.Load(); r != nil && r.seq != forgotten && r.seq > deaf {
+			x.request(r.cause, r.deadline)
+		}
+		deaf = max(deaf, x.deafTo)
+	}
+}
+
+// enter puts a scope with the cancellation and values of ctx on t's stack.
+func (t *task) enter(ctx context.Context) *scope {
+	s := &scope{loop: t.loop, task: t, parent: t.listen(ctx), values: valuesOf(ctx), stacked: true}
+	t.push(s)
+	return s
+}
+
+func (t *task) push(s *scope) {
+	s.outer = t.top
+	t.top = s
+}
+
+// leave takes s off t's stack, with a bridge below it. Its context is done from
+// now on. Scopes on top of it, which a Goexit may have left behind, go too.
+func (t *task) leave(s *scope) {
+	for x := t.top; x != nil; x = t.top {
+		t.top = x.outer
+		x.forget()
+		if x == s {
+			break
+		}
+	}
+	if p := s.parent; p != nil && p == t.top && p.isBridge() {
+		t.leave(p)
+	}
+}
+
+// forget makes the context of s done for good.
+func (s *scope) forget() {
+	left := &request{seq: forgotten}
+	if old := s.req.Load(); old != nil {
+		left.first = old
+		if old.first != nil {
+			left.first = old.first
+		}
+	}
+	s.req.Store(left)
+	s.callBorrowers()
+	for _, f := range s.followers {
+		f.request(nil, false)
+	}
+	if s.unfollow != nil {
+		s.unfollow()
+	}
+}
+
+// listen returns the scope with which an await with ctx hears of cancellation.
+// If that is a bridge, it is on top of the stack, and whoever called listen has
+// to leave it.
+func (t *task) listen(ctx context.Context) *scope {
+	if s, ok := ctx.(*scope); ok && s.task == t {
+		return s
+	}
+	s := scopeOf(ctx)
+	switch {
+	case shielded(ctx):
+		return t.bridge(ctx, math.MaxUint64)
+	case s == nil || !s.rules(ctx):
+		b := t.bridge(ctx, math.MaxUint64)
+		b.followContext(ctx)
+		return b
+	case s.task == t:
+		return s
+	}
+	b := t.bridge(ctx, t.delivered)
+	if s.task != nil {
+		b.followScope(s)
+	}
+	return b
+}
+
+func (t *task) bridge(ctx context.Context, deafTo uint64) *scope {
+	b := &scope{loop: t.loop, task: t, parent: t.top, values: valuesOf(ctx), deafTo: deafTo, stacked: true, unfollow: func() {}}
+	t.push(b)
+	return b
+}
+
+func (s *scope) isBridge() bool { return s.unfollow != nil }
+
+// followScope makes the bridge b repeat the requests to s, a scope of another task.
+func (b *scope) followScope(s *scope) {
+	for x := s; x != nil; x = x.parent {
+		x.followers = append(x.followers, b)
+	}
+	b.unfollow = func() {
+		for x := s; x != nil; x = x.parent {
+			for i, f := range x.followers {
+				if f == b {
+					x.followers = append(x.followers[:i:i], x.followers[i+1:]...)
+					break
+				}
+			}
+		}
+	}
+	if r := s.heard(); r != nil {
+		b.request(r.cause, r.deadline)
+	}
+}
+
+// followContext makes the bridge b repeat ctx, a context of package context.
+func (b *scope) followContext(ctx context.Context) {
+	b.follows = ctx
+	if ctx.Err() != nil {
+		b.repeat()
+		return
+	}
+	l := b.loop
+	stop := context.AfterFunc(ctx, func() { l.entry.post((*repeater)(b)) })
+	l.outside++
+	b.unfollow = func() {
+		l.outside--
+		stop()
+	}
+}
+
+// repeat requests of b what the context that it follows has got.
+func (b *scope) repeat() {
+	err := b.follows.Err()
+	cause := context.Cause(b.follows)
+	if cause == err {
+		cause = nil
+	}
+	b.request(cause, err == context.DeadlineExceeded)
+}
+
+// repeater is a bridge whose context has been cancelled on another goroutine.
+type repeater scope
+
+func (r *repeater) run() {
+	if b := (*scope)(r); b.req.Load() == nil {
+		b.repeat()
+	}
+}
+
+// Context makes a context that carries the loop and the values of parent. With
+// it tasks and futures can be created on a loop that is not running yet. It is
+// never done, and nothing can be awaited with it outside a task.
+func (l *EventLoop) Context(parent context.Context) context.Context {
+	return &scope{loop: l, values: context.WithoutCancel(parent)}
+}
+
+// CleanupContext returns a context for the clean-up of a coroutine that has been
+// cancelled: it is deaf to the requests that were delivered to the task so far,
+// that is, returned by a suspended await. A request that was made but not
+// delivered still interrupts the next await, and so do later requests and the
+// enclosing scopes that have not fired yet. Apart from that it is like ctx.
+//
+//	if err := work(ctx); errors.Is(err, asyncio.ErrCancelled) {
+//		ctx := asyncio.CleanupContext(ctx)
+//		return errors.Join(err, save(ctx))
+//	}
+//
+// It has to be called from the task that uses it; with a context that does not
+// belong to a task it panics with a *UsageError.
+func CleanupContext(ctx context.Context) context.Context {
+	t, err := current(ctx, "CleanupContext")
+	if err != nil {
+		panic(err)
+	}
+	parent := scopeOf(ctx)
+	if parent.task != t || !parent.rules(ctx) {
+		parent = t.top
+	}
+	return &scope{loop: t.loop, task: t, parent: parent, values: valuesOf(ctx), deafTo: t.delivered}
+}
+
+type scopeKey struct{}
+
+// scopeOf returns the scope that ctx was made from, or nil.
+func scopeOf(ctx context.Context) *scope {
+	if s, ok := ctx.(*scope); ok {
+		return s
+	}
+	s, _ := ctx.Value(scopeKey{}).(*scope)
+	return s
+}
+
+// valuesOf returns a context with the values of ctx. Of a scope it is the user's
+// part alone: a task that starts its successor must not keep it alive.
+func valuesOf(ctx context.Context) context.Context {
+	if s, ok := ctx.(*scope); ok {
+		return s.values
+	}
+	return ctx
+}
+
+// Deadline returns the earliest deadline of the enclosing timeout scopes.
+func (s *scope) Deadline() (time.Time, bool) {
+	first := int64(0)
+	for x := s; x != nil; x = x.parent {
+		if d := x.deadline.Load(); d != 0 && (first == 0 || d < first) {
+			first = d
+		}
+	}
+	if first == 0 {
+		return time.Time{}, false
+	}
+	return s.loop.epoch.Add(time.Duration(first)), true
+}
+
+// Done returns a channel that is closed when the scope is cancelled or left.
+func (s *scope) Done() <-chan struct{} {
+	if s.task == nil {
+		return nil
+	}
+	return s.lend().ctx.Done()
+}
+
+// Err returns nil, context.Canceled or context.DeadlineExceeded.
+func (s *scope) Err() error {
+	if r := s.heard(); r != nil {
+		return r.contextError()
+	}
+	return nil
+}
+
+// Value returns the user's values, and what package context asks for.
+func (s *scope) Value(key any) any {
+	switch key {
+	case scopeKey{}:
+		return s
+	case cancelCtxKey:
+		if s.task == nil {
+			return nil
+		}
+		if s.lent.Load() != nil || s.heard() != nil {
+			return s.lend().ctx.Value(key)
+		}
+		return s // nothing was lent yet; no cancel context is known by this
+	}
+	return s.values.Value(key)
+}
+
+func (s *scope) String() string {
+	if s.task == nil {
+		return "asyncio.Context(" + s.loop.name + ")"
+	}
+	return "asyncio.Context(" + s.task.Name() + ")"
+}

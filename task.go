@@ -1,0 +1,665 @@
+// Tasks: who waits, and how is the wait called off?
+
+package asyncio
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"runtime"
+	"strconv"
+	"strings"
+	"time"
+
+	"github.com/goasyncio/asyncio/internal/coro"
+	"github.com/goasyncio/asyncio/internal/timer"
+)
+
+// A Coroutine is a function that may await: an ordinary function whose context
+// it hands to whatever suspends. Calling it is awaiting it, in the same task;
+// CreateTask runs it concurrently. It must not change its goroutine's thread lock
+// (runtime.LockOSThread, a callback from C) across an await.
+type Coroutine[T any] func(ctx context.Context) (T, error)
+
+// Await calls the coroutine.
+func (c Coroutine[T]) Await(ctx context.Context) (T, error) { return c(ctx) }
+
+// AnyTask is a task of any type. *Task[T] implements it.
+type AnyTask interface {
+	AnyFuture
+
+	// Name returns the task's name, "Task-N" if it was given none.
+	Name() string
+
+	// SetName changes the name.
+	SetName(name string)
+
+	// Cancelling returns how often Cancel was called on the task before it ended.
+	Cancelling() int
+
+	// Context returns the context that the task's coroutine was given.
+	Context() context.Context
+
+	base() *task
+}
+
+// Task runs a coroutine concurrently with others on the loop's thread
+// (asyncio.Task). It is done when its coroutine has returned. A task belongs to
+// its loop's goroutine: nothing but CallSoonThreadsafe and RunCoroutineThreadsafe
+// reaches it from others.
+//
+// # Cancellation
+//
+// Cancel requests that the task end. Its context is done from then on, and an
+// await that is suspended, or would suspend, cancels what it awaits, ends when that
+// has ended, and returns an error that Is ErrCancelled; context.Cause tells why.
+// Code that has to await for its clean-up takes a CleanupContext. A task that was
+// cancelled before its first step never runs.
+//
+// The task ends cancelled if its coroutine returns a cancellation, or nil while a
+// request was not delivered. An error joined of a cancellation and something else
+// is a failure.
+//
+// # Cost
+//
+// A task that is created and awaited costs 2 allocations, besides the closure of
+// its function. While it is suspended it holds a goroutine's stack, some 3 KB.
+type Task[T any] struct {
+	task
+	fn    Coroutine[T]
+	value T
+}
+
+// A TaskOption is an option of CreateTask, Go and GroupTask.
+type TaskOption interface {
+	applyTask(*taskConfig)
+}
+
+type taskConfig struct {
+	name  string
+	eager bool
+}
+
+type taskOption func(*taskConfig)
+
+func (o taskOption) applyTask(c *taskConfig) { o(c) }
+
+// WithName names a task. Names are for people: they need not be unique.
+func WithName(name string) TaskOption {
+	return taskOption(func(c *taskConfig) { c.name = name })
+}
+
+// EagerStart runs the task's first step at once, inside the call that creates
+// it, instead of in the next pass. A coroutine that does not suspend is done when
+// that call returns. It has no effect while the loop is not running.
+func EagerStart() TaskOption { return eagerStart }
+
+var eagerStart TaskOption = taskOption(func(c *taskConfig) { c.eager = true })
+
+// CreateTask runs fn as a task on the loop of ctx, from the next pass on
+// (asyncio.create_task). The loop keeps the task until it is done.
+//
+// The task inherits the values of ctx, but neither its cancellation nor its
+// deadline: its life is its own, as in asyncio. Whatever it fails with is given to
+// who awaits it, or else to the exception handler. To tie lives together use a task
+// group.
+//
+// CreateTask panics with a *UsageError if ctx carries no loop, if the loop is
+// closed, or on a goroutine that is not running the loop.
+func CreateTask[T any](ctx context.Context, fn Coroutine[T], opts ...TaskOption) *Task[T] {
+	t := newTask(ctx, fn, opts, "CreateTask")
+	t.start()
+	return t
+}
+
+// Go is CreateTask for a function that has no value.
+func Go(ctx context.Context, fn func(ctx context.Context) error, opts ...TaskOption) *Task[struct{}] {
+	t := newTask(ctx, valueless(fn), opts, "Go")
+	t.start()
+	return t
+}
+
+func valueless(fn func(context.Context) error) Coroutine[struct{}] {
+	return func(ctx context.Context) (struct{}, error) { return struct{}{}, fn(ctx) }
+}
+
+// newTask makes a task that start will start.
+func newTask[T any](ctx context.Context, fn Coroutine[T], opts []TaskOption, op string) *Task[T] {
+	l := loopOf(ctx, op)
+	l.check(op)
+	if fn == nil {
+		panic(misuse(op, ErrBadArgument, "the function is nil"))
+	}
+	t := &Task[T]{fn: fn}
+	t.init(l, t)
+	t.canceller = &t.task
+	t.body = t
+	t.root = scope{loop: l, task: &t.task, values: valuesOf(ctx), stacked: true}
+	t.top = &t.root
+	l.taskCount++
+	t.id = l.taskCount
+	if len(opts) > 0 {
+		var c taskConfig
+		for _, o := range opts {
+			o.applyTask(&c)
+		}
+		t.name, t.eager = c.name, c.eager
+	}
+	return t
+}
+
+// loopOf returns the loop of ctx; it panics if there is none.
+func loopOf(ctx context.Context, op string) *EventLoop {
+	if s := scopeOf(ctx); s != nil {
+		return s.loop
+	}
+	panic(misuse(op, ErrOutsideTask, "the context carries no loop; pass on the one that Run or the task gave"))
+}
+
+// Result returns the value or the error of the task, and ErrInvalidState while
+// it is not done.
+func (t *Task[T]) Result() (T, error) {
+	if err := t.Err(); err != nil {
+		var zero T
+		return zero, err
+	}
+	return t.value, nil
+}
+
+func (t *Task[T]) exec(ctx context.Context) error {
+	fn := t.fn
+	t.fn = nil
+	v, err := fn(ctx)
+	if err == nil {
+		t.value = v
+	}
+	return err
+}
+
+func (t *Task[T]) function() string {
+	if t.fn == nil {
+		return ""
+	}
+	return funcName(t.fn)
+}
+
+// String shows name, state, what the task waits for, and its result.
+func (t *Task[T]) String() string { return t.describeTask(any(t.value)) }
+
+// task is the untyped middle of Task: a coroutine, its scopes, and what it waits for.
+//
+// # States
+//
+// A task is created, queued for its first step (or run at once, if eager; or
+// held, by a group with a limit), then it runs and is suspended by turns, and at
+// last it is done. While it is suspended it waits for something (waiter), or for
+// nothing but its turn. When that is done the task is queued once more; a
+// cancellation that comes between then and its turn interrupts it all the same.
+type task struct {
+	future
+	registered // in loop.tasks
+
+	name string
+	id   uint64
+	body interface {
+		exec(ctx context.Context) error
+		function() string
+	}
+	root scope
+	top  *scope // the innermost scope on the stack
+	coro *coro.Coroutine
+	out  error // what the coroutine has returned
+
+	requests  uint64 // the number of the last request to a scope of this task
+	delivered uint64 // the number of the last one that was delivered
+	asked     int    // calls of Cancel
+	group     *TaskGroup
+	settled   func() // called at the end, for ThreadFuture
+
+	// While it is suspended.
+	waiter    awaited
+	ears      *scope // the scope of the await
+	suspended bool
+	interrupt bool // the await ends as cancelled, whatever its waiter says
+
+	eager      bool
+	held       bool // start has not queued it: it waits for its turn in a group
+	queued     bool // in the ready queue
+	cancelling bool // inside cancel: seen again, there is a cycle of awaits
+	forced     int  // awaits that were refused since Close ends the task by force
+	ignored    int  // awaits in a row that were interrupted by a request delivered before
+
+	own   waiter // for operations of the package that wait for something private
+	alarm timer.Timer[runnable]
+}
+
+// awaited is what a suspended task waits for: a future or a waiter.
+type awaited interface {
+	// cancelAwait asks it to end and reports whether it will because of that.
+	cancelAwait(cause error) bool
+	// cancellation returns the error with which it ended, if that is one.
+	cancellation() error
+}
+
+func (t *task) base() *task { return t }
+
+// Name returns the task's name, "Task-N" if it was given none.
+func (t *task) Name() string {
+	if t.name == "" {
+		return "Task-" + strconv.FormatUint(t.id, 10)
+	}
+	return t.name
+}
+
+// SetName changes the name.
+func (t *task) SetName(name string) { t.name = name }
+
+// Cancelling returns how often Cancel was called on the task before it ended
+// (Task.cancelling).
+func (t *task) Cancelling() int { return t.asked }
+
+// Context returns the context that the task's coroutine was given.
+func (t *task) Context() context.Context { return &t.root }
+
+// start registers the task and queues its first step, or runs that if it is eager.
+func (t *task) start() {
+	t.loop.tasks.add(&t.registered, t.self)
+	if t.eager && t.loop.active.Load() {
+		t.coro = t.loop.coros.Get((*taskStack)(t))
+		t.step()
+		return
+	}
+	t.queue()
+}
+
+// hold registers the task; release queues its first step.
+func (t *task) hold() {
+	t.loop.tasks.add(&t.registered, t.self)
+	t.held = true
+}
+
+func (t *task) release() {
+	if t.held {
+		t.held = false
+		t.queue()
+	}
+}
+
+func (t *task) queue() {
+	t.queued = true
+	t.loop.ready.push(t)
+}
+
+// run is the task's turn: its first step, or the end of an await.
+func (t *task) run() {
+	t.queued = false
+	if t.state != pending {
+		return // ended by force while it had given up its turn
+	}
+	if t.coro == nil {
+		if r := t.root.req.Load(); r != nil {
+			t.finishTask(r.error())
+			return
+		}
+		t.coro = t.loop.coros.Get((*taskStack)(t))
+	}
+	t.step()
+}
+
+// step runs the coroutine until it suspends or ends. An eager task's first step
+// happens inside another task's.
+func (t *task) step() {
+	l := t.loop
+	outer, g := l.running, l.g.Load()
+	l.running = t
+	status := t.coro.Resume()
+	l.running = outer
+	l.g.Store(g)
+	if status == coro.Suspended {
+		return
+	}
+	err := t.out
+	switch status {
+	case coro.Panicked:
+		value, stack := t.coro.Panic()
+		err = &PanicError{Value: value, Stack: stack}
+	case coro.Exited:
+		if err = ErrGoexit; t.forced > 0 {
+			err = &CancelledError{Cause: errForced}
+		}
+	}
+	l.coros.Put(t.coro)
+	t.finishTask(err)
+}
+
+// taskStack is a task as the body of its coroutine.
+type taskStack task
+
+func (s *taskStack) RunCoroutine() {
+	t := (*task)(s)
+	t.loop.g.Store(t.coro.G())
+	t.out = t.body.exec(&t.root)
+}
+
+// finishTask ends the task with what its coroutine has returned.
+func (t *task) finishTask(err error) {
+	ctxErr := t.root.Err()
+	if err == nil {
+		if r := t.root.req.Load(); r != nil && r.seq > t.delivered {
+			err = r.error()
+		}
+	}
+	t.root.forget()
+	t.loop.tasks.remove(&t.registered)
+	t.coro, t.out, t.waiter, t.ears = nil, nil, nil, nil
+	switch {
+	case !isCancelled(err, ctxErr):
+		t.finish(finished, err)
+	case errors.Is(err, ErrCancelled):
+		t.finish(cancelled, err)
+	default: // a bare context.Canceled
+		t.finish(cancelled, &CancelledError{Cause: err, deadline: err == context.DeadlineExceeded})
+	}
+	if t.settled != nil {
+		t.settled()
+	}
+}
+
+// cancel is Cancel of a task.
+func (t *task) cancel(cause error) bool {
+	if t.state != pending {
+		return false
+	}
+	if t.cancelling {
+		t.loop.cycle = true
+		return false
+	}
+	t.asked++
+	t.cancelling = true
+	t.root.request(cause, false)
+	t.cancelling = false
+	t.release()
+	return true
+}
+
+// forward passes a request on to what the suspended task awaits. If that
+// refuses, because it is done or there is nothing, the task is interrupted at its
+// next turn, even though a value is there. Around a cycle of tasks that await each
+// other there is nobody to end first: the last one is interrupted at once.
+func (t *task) forward(cause error) {
+	if t.waiter != nil && t.waiter.cancelAwait(cause) {
+		return
+	}
+	t.interrupt = true
+	if t.loop.cycle {
+		t.loop.cycle = false
+		t.wakeNow()
+	}
+}
+
+// wakeNow queues a suspended task although what it waits for is not done.
+func (t *task) wakeNow() {
+	if t.queued {
+		return
+	}
+	if f, ok := t.waiter.(*future); ok {
+		f.removeCallback(t)
+	}
+	t.queue()
+}
+
+// current returns the task that runs now and may suspend. ctx must carry its loop.
+func current(ctx context.Context, op string) (*task, error) {
+	s := scopeOf(ctx)
+	if s == nil {
+		return nil, misuse(op, ErrOutsideTask, "the context carries no loop; pass on the one that Run, Go or CreateTask gave to the coroutine")
+	}
+	if l := s.loop; l.g.Load() == coro.Current() {
+		if t, ok := l.running.(*task); ok {
+			return t, nil
+		}
+		if l.active.Load() {
+			return nil, misuse(op, ErrOutsideTask, "a callback of %s cannot suspend; start a task with Go", l.name)
+		}
+	}
+	return nil, s.loop.elsewhere(op)
+}
+
+// suspend is the only place where a coroutine is left. It suspends t until it is
+// queued by w, or by whoever queued it before if w is nil. It returns nil, or the
+// cancellation that has ended the await; in that case w may not be done, and the
+// caller takes back what it has armed.
+//
+// If ctx is cancelled, or the task has a request that was not delivered, what is
+// awaited is cancelled first. The await takes one pass at least, so that a
+// coroutine that ignores its errors cannot freeze the process.
+func (t *task) suspend(ctx context.Context, w awaited) error {
+	ears := t.listen(ctx)
+	if t.forced > 0 {
+		t.unlisten(ears)
+		return t.refuse(w)
+	}
+	t.waiter, t.ears, t.suspended = w, ears, true
+	level := ears.heard()
+	if level == nil {
+		level = t.undelivered()
+	}
+	if level != nil {
+		t.forward(level.cause)
+	}
+	t.coro.Suspend()
+	t.loop.g.Store(t.coro.G())
+	t.waiter, t.ears, t.suspended = nil, nil, false
+	var err error
+	if w != nil {
+		err = w.cancellation()
+	}
+	if t.interrupt {
+		t.interrupt = false
+		if err == nil {
+			err = errPlainCancel
+		}
+	}
+	if err == nil {
+		t.ignored = 0
+		t.unlisten(ears)
+		return nil
+	}
+	reason := ears.heard()
+	if reason == nil {
+		reason = t.undelivered()
+	}
+	if reason != nil {
+		err = reason.error()
+		t.noteIgnored(reason)
+	}
+	t.delivered = t.requests
+	t.unlisten(ears)
+	return err
+}
+
+// unlisten leaves the bridge that listen has put up, if it has.
+func (t *task) unlisten(ears *scope) {
+	if ears == t.top && ears.isBridge() {
+		t.leave(ears)
+	}
+}
+
+// undelivered returns a request to a scope on the stack that was not delivered yet.
+func (t *task) undelivered() *request {
+	if t.requests == t.delivered {
+		return nil
+	}
+	deaf := t.delivered
+	for s := t.top; s != nil; s = s.outer {
+		if r := s.req.Load(); r != nil && r.seq != forgotten && r.seq > deaf {
+			return r
+		}
+		deaf = max(deaf, s.deafTo)
+	}
+	return nil
+}
+
+// noteIgnored tells, in debug mode, of a coroutine that goes on awaiting with a
+// cancelled context.
+func (t *task) noteIgnored(r *request) {
+	if r.seq > t.delivered {
+		t.ignored = 0
+		return
+	}
+	if t.ignored++; t.ignored == 100 && t.loop.debug {
+		t.loop.logger.Warn("asyncio: a task ignores its cancellation; it should return the error, or await with a CleanupContext", "task", t.Name())
+	}
+}
+
+// refusals is how many awaits a task that is ended by force may still try.
+const refusals = 16
+
+// refuse is an await of a task that is ended by force: it fails without
+// suspending, and after some of them the coroutine is left by Goexit.
+func (t *task) refuse(w awaited) error {
+	if f, ok := w.(*future); ok {
+		f.removeCallback(t)
+	}
+	if t.forced++; t.forced > refusals {
+		runtime.Goexit()
+	}
+	t.delivered = t.requests
+	return &CancelledError{Cause: errForced}
+}
+
+var errForced = errors.New("the loop is closing and has ended the task by force")
+
+// force begins to end a task by force. It must be suspended.
+func (t *task) force() {
+	t.forced = 1
+	t.interrupt = true
+	t.wakeNow()
+}
+
+// A waiter is what an operation of the package waits for: a one-shot future with
+// a single task. Waking it queues the task, as a future's callback would.
+type waiter struct {
+	task *task
+	done bool
+	err  error
+}
+
+// arm returns t's own waiter, ready for use. A task waits for one thing at a
+// time, so one is enough; who has armed it must have forgotten it when the await ends.
+func (t *task) arm() *waiter {
+	t.own = waiter{task: t}
+	return &t.own
+}
+
+// wake ends the wait with err, and reports whether it was not over yet.
+func (w *waiter) wake(err error) bool {
+	if w.done {
+		return false
+	}
+	w.done, w.err = true, err
+	if !w.task.queued {
+		w.task.queue()
+	}
+	return true
+}
+
+func (w *waiter) cancelAwait(cause error) bool { return w.wake(newCancelled(cause)) }
+
+func (w *waiter) cancellation() error {
+	if w.done && w.err != nil && isCancelled(w.err, nil) {
+		return w.err
+	}
+	return nil
+}
+
+// park suspends t until w is woken and returns the error that it was woken with,
+// or the cancellation.
+func (t *task) park(ctx context.Context, w *waiter) error {
+	if err := t.suspend(ctx, w); err != nil {
+		w.done = true // nobody may wake it from now on
+		return err
+	}
+	return w.err
+}
+
+// alarmClock is a task as the owner of its alarm: the timer of a Sleep.
+type alarmClock task
+
+func (a *alarmClock) run() { a.own.wake(nil) }
+
+// sleepUntil suspends t until the loop's time is when.
+func (t *task) sleepUntil(ctx context.Context, when time.Duration) error {
+	w := t.arm()
+	t.alarm.Owner = (*alarmClock)(t)
+	t.alarm.When = when
+	t.loop.timers.Add(&t.alarm)
+	err := t.park(ctx, w)
+	t.loop.timers.Remove(&t.alarm)
+	return err
+}
+
+// yield lets one pass go by.
+func (t *task) yield(ctx context.Context) error {
+	t.queue()
+	return t.suspend(ctx, nil)
+}
+
+// describeTask is the String of a task.
+func (t *task) describeTask(value any) string {
+	s := strings.TrimSuffix(t.describe("Task "+t.Name(), value), ">")
+	if t.state == pending && t.asked > 0 {
+		s = strings.Replace(s, " pending", " cancelling", 1)
+	}
+	switch {
+	case t.state != pending:
+	case t.suspended:
+		if f, ok := t.waiter.(*future); ok {
+			s += " waits for " + f.brief()
+		} else if t.alarm.Armed() {
+			s += fmt.Sprintf(" sleeps until %v", t.alarm.When)
+		} else if t.waiter != nil {
+			s += " waits"
+		}
+	case t.coro == nil:
+		if f := t.body.function(); f != "" {
+			s += " " + f
+		}
+	}
+	return s + ">"
+}
+
+// brief names a future without going into what it waits for, which may lead
+// back to where the description began.
+func (f *future) brief() string {
+	if t, ok := f.self.(AnyTask); ok {
+		return t.Name()
+	}
+	return "a future"
+}
+
+// CurrentTask returns the task that is running on the loop of ctx, nil in a
+// callback (asyncio.current_task). It panics with a *UsageError if ctx carries no
+// loop.
+func CurrentTask(ctx context.Context) AnyTask {
+	l := loopOf(ctx, "CurrentTask")
+	if t, ok := l.running.(*task); ok {
+		return t.self.(AnyTask)
+	}
+	return nil
+}
+
+// AllTasks returns the tasks of the loop of ctx that are not done, in the order
+// of their creation (asyncio.all_tasks).
+func AllTasks(ctx context.Context) []AnyTask {
+	return loopOf(ctx, "AllTasks").AllTasks()
+}
+
+// AllTasks returns the tasks that are not done, in the order of their creation.
+func (l *EventLoop) AllTasks() []AnyTask {
+	tasks := make([]AnyTask, 0, l.tasks.count)
+	for e := l.tasks.first; e != nil; e = e.next {
+		tasks = append(tasks, e.owner.(AnyTask))
+	}
+	return tasks
+}

@@ -1,0 +1,66 @@
+// The task tree: which task waits for which.
+
+package asyncio
+
+import "strings"
+
+// taskTree draws the tasks that are not done. Under a task stand those that it
+// waits for, and those of its groups.
+func (l *EventLoop) taskTree() string {
+	var b strings.Builder
+	below := make(map[*task][]*task)
+	root := make(map[*task]bool)
+	var all []*task
+	for _, t := range l.AllTasks() {
+		all = append(all, t.base())
+		root[t.base()] = true
+	}
+	hang := func(above, t *task) {
+		if t != nil && t != above && root[t] {
+			root[t] = false
+			below[above] = append(below[above], t)
+		}
+	}
+	for _, t := range all {
+		if t.group != nil && t.group.parent.state == pending {
+			hang(t.group.parent, t)
+		}
+	}
+	for _, t := range all {
+		if f, ok := t.waiter.(*future); ok {
+			if g, ok := f.canceller.(*gathering); ok {
+				for _, c := range g.children {
+					hang(t, taskOf(c))
+				}
+			}
+			hang(t, taskOf(f))
+		}
+	}
+	drawn := make(map[*task]bool)
+	var draw func(t *task, indent string)
+	draw = func(t *task, indent string) {
+		drawn[t] = true
+		b.WriteString(indent + t.self.String() + "\n")
+		for _, c := range below[t] {
+			if !drawn[c] {
+				draw(c, indent+"    ")
+			}
+		}
+	}
+	for _, t := range all {
+		if root[t] {
+			draw(t, "")
+		}
+	}
+	for _, t := range all { // tasks that wait for each other in a circle
+		if !drawn[t] {
+			draw(t, "")
+		}
+	}
+	return b.String()
+}
+
+func taskOf(f *future) *task {
+	t, _ := f.canceller.(*task)
+	return t
+}
