@@ -43,7 +43,7 @@ func TestSmoke(t *testing.T) {
 					if n == 5 {
 						return fmt.Errorf("five")
 					}
-					return Sleep(ctx, time.Hour)
+					return Sleep(ctx, time.Millisecond)
 				})
 			}
 			return nil
