@@ -43,6 +43,21 @@ var (
 	// ErrTaskGroupClosed is the cause with which a task ends at once that was
 	// added to a group which is shutting down or has ended. It never runs.
 	ErrTaskGroupClosed = errors.New("asyncio: task group is shutting down")
+
+	// ErrQueueEmpty is returned by GetNowait of a queue that has no item
+	// (asyncio.QueueEmpty).
+	ErrQueueEmpty = errors.New("asyncio: queue is empty")
+
+	// ErrQueueFull is returned by PutNowait of a queue that has no room
+	// (asyncio.QueueFull).
+	ErrQueueFull = errors.New("asyncio: queue is full")
+
+	// ErrQueueShutDown is returned by a queue after Shutdown (asyncio.QueueShutDown).
+	ErrQueueShutDown = errors.New("asyncio: queue is shut down")
+
+	// ErrBrokenBarrier is returned to those who wait at a barrier that is
+	// aborted or reset (asyncio.BrokenBarrierError).
+	ErrBrokenBarrier = errors.New("asyncio: barrier is broken")
 )
 
 // Causes of a [UsageError]: mistakes of the caller. Compare with errors.Is.
@@ -78,6 +93,13 @@ var (
 
 	// ErrScopeState: a TimeoutScope was rescheduled when it was not active.
 	ErrScopeState = errors.New("timeout scope is not active")
+
+	// ErrNotHeld: a lock was released, or a condition used, while nobody held the lock.
+	ErrNotHeld = errors.New("lock is not held")
+
+	// ErrTooOften: a BoundedSemaphore was released more often than acquired, or
+	// TaskDone called more often than items were put.
+	ErrTooOften = errors.New("called too often")
 )
 
 // UsageError reports a mistake of the caller. Functions with an error result

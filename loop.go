@@ -54,7 +54,9 @@ type EventLoop struct {
 	tasks     registry
 	open      registry // connections, servers: what Close must close
 	workers   registry // functions that run on other goroutines
+	lookups   any      // the *ThreadLimiter of name look-ups
 	limiter   any      // the *ThreadLimiter of ToThread, once it is needed
+	buffers   [][]byte // read buffers that no reader needs now
 	failures  registry // errors that nobody has looked at yet
 	handler   ExceptionHandler
 	outside   int // waits on the network and workers: what may wake the loop from outside

@@ -1,0 +1,15 @@
+// Package asynciotest helps to test programs that use asyncio: it runs them on a
+// virtual clock, so that a test of timeouts and retries takes no time and goes the
+// same way each time.
+//
+//	func TestRetry(t *testing.T) {
+//		asynciotest.Run(t, func(ctx context.Context) error {
+//			...
+//		})
+//	}
+//
+// The program under test needs no change: asyncio.Sleep, asyncio.Timeout and the
+// timers of the loop follow the clock of the loop. Package time does not: what
+// calls time.Now or time.Sleep still sees the wall clock. To test such code, and
+// goroutines in general, testing/synctest is the better choice.
+package asynciotest

@@ -1,0 +1,518 @@
+// Stream readers: is a whole line here yet?
+
+package asyncio
+
+import (
+	"bytes"
+	"context"
+	"fmt"
+	"io"
+	"iter"
+	"net"
+
+	"github.com/goasyncio/asyncio/internal/seam"
+)
+
+const defaultLimit = 64 << 10
+
+// StreamReader reads bytes for one task at a time (asyncio.StreamReader). It is
+// the reading half of a connection, or it is fed by hand.
+//
+// Of a connection it reads only when somebody asks: what nobody asks for stays
+// with the kernel, and slows the peer down. While it is idle and nothing is left
+// over from the last read, it holds no buffer.
+//
+// An error of the connection is returned by every further read. After the end of
+// the stream reads return io.EOF, after a local Close net.ErrClosed. A read that is
+// cancelled takes nothing: all bytes are there for the next one. A second task that
+// has to wait while one waits already gets ErrConcurrentRead.
+type StreamReader struct {
+	loop   *EventLoop
+	limit  int
+	source source // nil if it is fed by hand
+	peer   *StreamWriter
+
+	buf    []byte // what has arrived is buf[start:]
+	start  int
+	eof    bool
+	err    error
+	waiter *waiter // of the task that waits
+}
+
+// A source is where a reader gets bytes from. It never blocks: it returns
+// seam.ErrWouldBlock, and calls the reader's notify when another try is worthwhile.
+type source interface {
+	read(p []byte) (int, error)
+}
+
+// NewStreamReader returns a reader that is fed by hand, with FeedData, FeedEOF
+// and SetError. limit bounds the length of a line; 0 means 64 KiB. It panics with a
+// *UsageError if limit is negative or ctx carries no loop.
+func NewStreamReader(ctx context.Context, limit int) *StreamReader {
+	if limit < 0 {
+		panic(misuse("NewStreamReader", ErrBadArgument, "the limit is %d", limit))
+	}
+	return newReader(loopOf(ctx, "NewStreamReader"), limit)
+}
+
+func newReader(l *EventLoop, limit int) *StreamReader {
+	if limit == 0 {
+		limit = defaultLimit
+	}
+	return &StreamReader{loop: l, limit: limit}
+}
+
+// Limit returns how long a line may be, in bytes.
+func (r *StreamReader) Limit() int { return r.limit }
+
+// SetLimit changes how long a line may be. It panics if limit is not positive.
+func (r *StreamReader) SetLimit(limit int) {
+	if limit <= 0 {
+		panic(misuse("SetLimit", ErrBadArgument, "the limit is %d; it must be positive", limit))
+	}
+	r.limit = limit
+}
+
+// Buffered returns how many bytes can be read without waiting for the connection.
+func (r *StreamReader) Buffered() int { return len(r.buf) - r.start }
+
+// AtEOF reports whether the end of the stream has been seen and nothing is
+// buffered. It does not look for the end: a connection whose peer has closed is at
+// its end when a read has found that.
+func (r *StreamReader) AtEOF() bool { return r.eof && r.Buffered() == 0 }
+
+// Err returns the error that reads return, nil if there is none.
+func (r *StreamReader) Err() error { return r.err }
+
+// String shows the state of the reader.
+func (r *StreamReader) String() string {
+	s := fmt.Sprintf("<StreamReader buffered=%d", r.Buffered())
+	if r.limit != defaultLimit {
+		s += fmt.Sprintf(" limit=%d", r.limit)
+	}
+	if r.eof {
+		s += " eof"
+	}
+	if r.err != nil {
+		s += fmt.Sprintf(" error=%q", shorten(r.err.Error()))
+	}
+	if r.waiter != nil {
+		s += " waiting=" + r.waiter.task.Name()
+	}
+	return s + ">"
+}
+
+// FeedData appends p, which it copies, and wakes who waits. After FeedEOF, and
+// on the reader of a connection, it returns a *UsageError.
+func (r *StreamReader) FeedData(p []byte) error {
+	if err := r.feedable("FeedData"); err != nil {
+		return err
+	}
+	if r.eof {
+		return misuse("FeedData", ErrInvalidState, "the stream has ended with FeedEOF")
+	}
+	if len(p) > 0 {
+		r.compact()
+		r.buf = append(r.buf, p...)
+		r.notify()
+	}
+	return nil
+}
+
+// FeedEOF ends the stream. Doing it twice is harmless.
+func (r *StreamReader) FeedEOF() error {
+	if err := r.feedable("FeedEOF"); err != nil {
+		return err
+	}
+	r.eof = true
+	r.notify()
+	return nil
+}
+
+// SetError makes every read return err from now on, also one that waits.
+func (r *StreamReader) SetError(err error) error {
+	if e := r.feedable("SetError"); e != nil {
+		return e
+	}
+	if err == nil {
+		return misuse("SetError", ErrBadArgument, "the error is nil")
+	}
+	r.err = err
+	if w := r.waiter; w != nil {
+		r.waiter = nil
+		w.wake(err)
+	}
+	return nil
+}
+
+func (r *StreamReader) feedable(op string) error {
+	switch {
+	case r.source != nil:
+		return misuse(op, ErrBadArgument, "this reader belongs to a connection")
+	case !r.loop.mine():
+		return r.loop.elsewhere(op)
+	}
+	return nil
+}
+
+// Read reads at least one byte into p, up to len(p), as soon as there is one. It
+// waits only if there is none. It allocates nothing.
+func (r *StreamReader) Read(ctx context.Context, p []byte) (int, error) {
+	t, err := r.begin(ctx, "Read")
+	if err != nil || len(p) == 0 {
+		return 0, err
+	}
+	for {
+		if r.Buffered() > 0 {
+			n := copy(p, r.buf[r.start:])
+			r.consume(n)
+			return n, nil
+		}
+		if r.eof {
+			return 0, io.EOF
+		}
+		if r.source != nil {
+			n, err := r.source.read(p)
+			if n > 0 {
+				return n, nil
+			}
+			if err != seam.ErrWouldBlock {
+				if err = r.fail(err); err != nil {
+					return 0, err
+				}
+				continue
+			}
+		}
+		if err := r.wait(ctx, t, "Read"); err != nil {
+			return 0, err
+		}
+	}
+}
+
+// ReadLine reads a line and returns it with its newline; the last line may lack
+// that. At the end of the stream it returns io.EOF. A line longer than the limit is
+// a *LimitOverrunError; the data stays. The caller owns the memory.
+func (r *StreamReader) ReadLine(ctx context.Context) ([]byte, error) {
+	line, err := r.readUntil(ctx, "ReadLine", newline)
+	if e, ok := err.(*IncompleteReadError); ok {
+		if len(e.Partial) == 0 {
+			return nil, io.EOF
+		}
+		return e.Partial, nil
+	}
+	return line, err
+}
+
+var newline = [][]byte{{'\n'}}
+
+// Lines walks the lines of the stream, as ReadLine returns them, to its end. An
+// error is yielded and ends the walk. It can be used once.
+func (r *StreamReader) Lines(ctx context.Context) iter.Seq2[[]byte, error] {
+	return func(yield func([]byte, error) bool) {
+		for {
+			line, err := r.ReadLine(ctx)
+			if err == io.EOF || !yield(line, err) || err != nil {
+				return
+			}
+		}
+	}
+}
+
+// ReadUntil reads up to and including a separator; with several, the one that
+// ends first. If the stream ends before, it consumes what is left and returns an
+// *IncompleteReadError with it. If more than the limit precedes the separator it
+// returns a *LimitOverrunError and the data stays. The caller owns the memory.
+func (r *StreamReader) ReadUntil(ctx context.Context, separators ...[]byte) ([]byte, error) {
+	return r.readUntil(ctx, "ReadUntil", separators)
+}
+
+func (r *StreamReader) readUntil(ctx context.Context, op string, separators [][]byte) ([]byte, error) {
+	shortest, longest, err := lengths(op, separators)
+	if err != nil {
+		return nil, err
+	}
+	t, err := r.begin(ctx, op)
+	if err != nil {
+		return nil, err
+	}
+	searched := 0 // no separator begins before this offset
+	for {
+		data := r.buf[r.start:]
+		if len(data)-searched >= shortest {
+			if begin, end := find(data, searched, separators); end > 0 {
+				if begin > r.limit {
+					return nil, r.overrun(begin, true)
+				}
+				return r.take(end), nil
+			}
+			if searched = max(0, len(data)+1-longest); searched > r.limit {
+				return nil, r.overrun(searched, false)
+			}
+		}
+		if r.eof {
+			return nil, &IncompleteReadError{Partial: r.take(len(data)), Expected: -1}
+		}
+		if err := r.fill(ctx, t, op, 0); err != nil {
+			return nil, err
+		}
+	}
+}
+
+func lengths(op string, separators [][]byte) (shortest, longest int, err error) {
+	if len(separators) == 0 {
+		return 0, 0, misuse(op, ErrBadArgument, "there is no separator")
+	}
+	shortest = len(separators[0])
+	for _, s := range separators {
+		shortest, longest = min(shortest, len(s)), max(longest, len(s))
+	}
+	if shortest == 0 {
+		return 0, 0, misuse(op, ErrBadArgument, "a separator is empty")
+	}
+	return shortest, longest, nil
+}
+
+// find returns where the separator lies that ends first; end is 0 if there is none.
+func find(data []byte, from int, separators [][]byte) (begin, end int) {
+	for _, s := range separators {
+		if i := bytes.Index(data[from:], s); i >= 0 {
+			if e := from + i + len(s); end == 0 || e < end || e == end && from+i > begin {
+				begin, end = from+i, e
+			}
+		}
+	}
+	return begin, end
+}
+
+func (r *StreamReader) overrun(consumed int, found bool) error {
+	return &LimitOverrunError{Buffered: bytes.Clone(r.buf[r.start:]), Consumed: consumed, Found: found}
+}
+
+// ReadExactly reads n bytes, however many that are. If the stream ends before,
+// it consumes what is left and returns an *IncompleteReadError with it. The caller
+// owns the memory.
+func (r *StreamReader) ReadExactly(ctx context.Context, n int) ([]byte, error) {
+	if n < 0 {
+		return nil, misuse("ReadExactly", ErrBadArgument, "%d bytes", n)
+	}
+	t, err := r.begin(ctx, "ReadExactly")
+	if err != nil || n == 0 {
+		return nil, err
+	}
+	for r.Buffered() < n {
+		if r.eof {
+			return nil, &IncompleteReadError{Partial: r.take(r.Buffered()), Expected: n}
+		}
+		if err := r.fill(ctx, t, "ReadExactly", n); err != nil {
+			return nil, err
+		}
+	}
+	return r.take(n), nil
+}
+
+// ReadAll reads to the end of the stream. The caller owns the memory.
+func (r *StreamReader) ReadAll(ctx context.Context) ([]byte, error) {
+	t, err := r.begin(ctx, "ReadAll")
+	if err != nil {
+		return nil, err
+	}
+	for !r.eof {
+		if err := r.fill(ctx, t, "ReadAll", 0); err != nil {
+			return nil, err
+		}
+	}
+	return r.take(r.Buffered()), nil
+}
+
+// Peek returns the next n bytes without consuming them, waiting until they have
+// arrived. At the end of the stream it returns those that are left, and io.EOF. The
+// memory is the reader's: it must not be changed, and is valid until the next call.
+func (r *StreamReader) Peek(ctx context.Context, n int) ([]byte, error) {
+	if n < 0 {
+		return nil, misuse("Peek", ErrBadArgument, "%d bytes", n)
+	}
+	t, err := r.begin(ctx, "Peek")
+	if err != nil {
+		return nil, err
+	}
+	for r.Buffered() < n {
+		if r.eof {
+			return r.buf[r.start:], io.EOF
+		}
+		if err := r.fill(ctx, t, "Peek", n); err != nil {
+			return nil, err
+		}
+	}
+	return r.buf[r.start : r.start+n : r.start+n], nil
+}
+
+// Discard drops the next n of the buffered bytes. If fewer are buffered it drops
+// none and returns a *UsageError.
+func (r *StreamReader) Discard(n int) error {
+	switch {
+	case !r.loop.mine():
+		return r.loop.elsewhere("Discard")
+	case n < 0 || n > r.Buffered():
+		return misuse("Discard", ErrBadArgument, "%d bytes, %d are buffered", n, r.Buffered())
+	}
+	r.consume(n)
+	return nil
+}
+
+// begin checks that a read may go on.
+func (r *StreamReader) begin(ctx context.Context, op string) (*task, error) {
+	t, err := current(ctx, op)
+	switch {
+	case err != nil:
+		return nil, err
+	case t.loop != r.loop:
+		return nil, misuse(op, ErrWrongLoop, "the stream belongs to %s, the running task to %s", r.loop.name, t.loop.name)
+	case r.err != nil:
+		return nil, r.err
+	}
+	return t, nil
+}
+
+// fill gets more bytes into the buffer, or the end, waiting for them. It makes
+// room for want bytes in all if it has to grow the buffer.
+func (r *StreamReader) fill(ctx context.Context, t *task, op string, want int) error {
+	if r.source != nil {
+		r.grow(want)
+		n, err := r.source.read(r.buf[len(r.buf):cap(r.buf)])
+		if n > 0 {
+			r.buf = r.buf[:len(r.buf)+n]
+			return nil
+		}
+		if err != seam.ErrWouldBlock {
+			return r.fail(err)
+		}
+		if r.Buffered() == 0 {
+			r.release()
+		}
+	}
+	return r.wait(ctx, t, op)
+}
+
+// fail takes note of the end of the stream, for which it returns nil, or of its error.
+func (r *StreamReader) fail(err error) error {
+	if err == io.EOF {
+		r.eof = true
+		return nil
+	}
+	r.err = r.peer.error("read", err)
+	return r.err
+}
+
+// wait suspends t until something has changed.
+func (r *StreamReader) wait(ctx context.Context, t *task, op string) error {
+	if r.waiter != nil {
+		return misuse(op, ErrConcurrentRead, "%s reads, %s has to wait until it is done", r.waiter.task.Name(), t.Name())
+	}
+	w := t.arm()
+	r.waiter = w
+	if r.source != nil {
+		r.loop.outside++
+		defer func() { r.loop.outside-- }()
+	}
+	err := t.park(ctx, w)
+	if r.waiter == w {
+		r.waiter = nil
+	}
+	return err
+}
+
+// notify wakes the task that waits.
+func (r *StreamReader) notify() {
+	if w := r.waiter; w != nil {
+		r.waiter = nil
+		w.wake(nil)
+	}
+}
+
+// lost is the end of the connection by this side.
+func (r *StreamReader) lost() {
+	if r.err == nil && !r.eof {
+		r.err = r.peer.error("read", net.ErrClosed)
+	}
+	r.notify()
+}
+
+// take consumes n bytes and returns them in memory of their own.
+func (r *StreamReader) take(n int) []byte {
+	if n == r.Buffered() && n >= len(r.buf)/2 && n > smallBuffer {
+		data := r.buf[r.start:] // hand over the buffer itself
+		r.buf, r.start = nil, 0
+		return data
+	}
+	data := bytes.Clone(r.buf[r.start : r.start+n])
+	r.consume(n)
+	return data
+}
+
+func (r *StreamReader) consume(n int) {
+	r.start += n
+	if r.start == len(r.buf) {
+		r.release()
+	}
+}
+
+// smallBuffer is the size of buffers that idle readers leave to the loop.
+const smallBuffer = 16 << 10
+
+// grow makes room for more bytes, and for want in all.
+func (r *StreamReader) grow(want int) {
+	if r.buf == nil {
+		r.buf = r.loop.borrowBuffer()
+	}
+	if len(r.buf) < cap(r.buf) && r.start+want <= cap(r.buf) {
+		return
+	}
+	r.compact()
+	have := len(r.buf)
+	if have < cap(r.buf) && want <= cap(r.buf) {
+		return
+	}
+	// Grow by what has arrived, not by what is announced: a peer that announces
+	// much and sends nothing costs nothing.
+	size := min(max(2*have, smallBuffer), max(want, have+smallBuffer))
+	bigger := make([]byte, have, max(size, have+smallBuffer))
+	copy(bigger, r.buf)
+	r.buf = bigger
+}
+
+// compact moves what is buffered to the front.
+func (r *StreamReader) compact() {
+	if r.start > 0 {
+		n := copy(r.buf, r.buf[r.start:])
+		r.buf, r.start = r.buf[:n], 0
+	}
+}
+
+// release gives an empty buffer back.
+func (r *StreamReader) release() {
+	if r.source != nil {
+		r.loop.returnBuffer(r.buf)
+		r.buf = nil
+	} else {
+		r.buf = r.buf[:0]
+	}
+	r.start = 0
+}
+
+// borrowBuffer returns an empty buffer of smallBuffer bytes.
+func (l *EventLoop) borrowBuffer() []byte {
+	if n := len(l.buffers); n > 0 {
+		b := l.buffers[n-1]
+		l.buffers = l.buffers[:n-1]
+		return b
+	}
+	return make([]byte, 0, smallBuffer)
+}
+
+// returnBuffer keeps b for the next reader, if it is one of borrowBuffer's.
+func (l *EventLoop) returnBuffer(b []byte) {
+	const most = 64
+	if cap(b) == smallBuffer && len(l.buffers) < most {
+		l.buffers = append(l.buffers, b[:0])
+	}
+}
