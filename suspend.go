@@ -1,0 +1,243 @@
+// Suspending: the only place where a coroutine is left, and how a wait is called off.
+
+package asyncio
+
+import (
+	"context"
+	"errors"
+	"runtime"
+	"time"
+
+	"github.com/goasyncio/asyncio/internal/coro"
+)
+
+// awaited is what a suspended task waits for: a future or a waiter.
+type awaited interface {
+	// cancelAwait asks it to end and reports whether it will because of that.
+	cancelAwait(cause error) bool
+	// cancellation returns the error with which it ended, if that is one.
+	cancellation() error
+}
+
+// forward passes a request on to what the suspended task awaits. If that
+// refuses, because it is done or there is nothing, the task is interrupted at its
+// next turn, even though a value is there. Around a cycle of tasks that await each
+// other there is nobody to end first: the last one is interrupted at once.
+func (t *task) forward(cause error) {
+	if t.waiter != nil && t.waiter.cancelAwait(cause) {
+		return
+	}
+	t.interrupt = true
+	if t.loop.cycle {
+		t.loop.cycle = false
+		t.wakeNow()
+	}
+}
+
+// wakeNow queues a suspended task although what it waits for is not done.
+func (t *task) wakeNow() {
+	if t.queued {
+		return
+	}
+	if f, ok := t.waiter.(*future); ok {
+		f.removeCallback(t)
+	}
+	t.queue()
+}
+
+// current returns the task that runs now and may suspend. ctx must carry its loop.
+func current(ctx context.Context, op string) (*task, error) {
+	s := scopeOf(ctx)
+	if s == nil {
+		return nil, misuse(op, ErrOutsideTask, "the context carries no loop; pass on the one that Run, Go or CreateTask gave to the coroutine")
+	}
+	if l := s.loop; l.g.Load() == coro.Current() {
+		if t, ok := l.running.(*task); ok {
+			return t, nil
+		}
+		if l.active.Load() {
+			return nil, misuse(op, ErrOutsideTask, "a callback of %s cannot suspend; start a task with Go", l.name)
+		}
+	}
+	return nil, s.loop.elsewhere(op)
+}
+
+// suspend is the only place where a coroutine is left. It suspends t until it is
+// queued by w, or by whoever queued it before if w is nil. It returns nil, or the
+// cancellation that has ended the await; in that case w may not be done, and the
+// caller takes back what it has armed.
+//
+// If ctx is cancelled, or the task has a request that was not delivered, what is
+// awaited is cancelled first. The await takes one pass at least, so that a
+// coroutine that ignores its errors cannot freeze the process.
+func (t *task) suspend(ctx context.Context, w awaited) error {
+	ears := t.listen(ctx)
+	if t.forced > 0 {
+		t.unlisten(ears)
+		return t.refuse(w)
+	}
+	t.waiter, t.ears, t.suspended = w, ears, true
+	level := ears.heard()
+	if level == nil {
+		level = t.undelivered()
+	}
+	if level != nil {
+		t.forward(level.cause)
+	}
+	t.coro.Suspend()
+	t.loop.g.Store(t.coro.G())
+	t.waiter, t.ears, t.suspended = nil, nil, false
+	var err error
+	if w != nil {
+		err = w.cancellation()
+	}
+	if t.interrupt {
+		t.interrupt = false
+		if err == nil {
+			err = errPlainCancel
+		}
+	}
+	if err == nil {
+		t.ignored = 0
+		t.unlisten(ears)
+		return nil
+	}
+	reason := ears.heard()
+	if reason == nil {
+		reason = t.undelivered()
+	}
+	if reason != nil {
+		err = reason.error()
+		t.noteIgnored(reason)
+	}
+	t.delivered = t.requests
+	t.unlisten(ears)
+	return err
+}
+
+// unlisten leaves the bridge that listen has put up, if it has.
+func (t *task) unlisten(ears *scope) {
+	if ears == t.top && ears.isBridge() {
+		t.leave(ears)
+	}
+}
+
+// undelivered returns a request to a scope on the stack that was not delivered yet.
+func (t *task) undelivered() *request {
+	if t.requests == t.delivered {
+		return nil
+	}
+	deaf := t.delivered
+	for s := t.top; s != nil; s = s.outer {
+		if r := s.req.Load(); r != nil && r.seq != forgotten && r.seq > deaf {
+			return r
+		}
+		deaf = max(deaf, s.deafTo)
+	}
+	return nil
+}
+
+// noteIgnored tells, in debug mode, of a coroutine that goes on awaiting with a
+// cancelled context.
+func (t *task) noteIgnored(r *request) {
+	if r.seq > t.delivered {
+		t.ignored = 0
+		return
+	}
+	if t.ignored++; t.ignored == 100 && t.loop.debug {
+		t.loop.logger.Warn("asyncio: a task ignores its cancellation; it should return the error, or await with a CleanupContext", "task", t.Name())
+	}
+}
+
+// refusals is how many awaits a task that is ended by force may still try.
+const refusals = 16
+
+// refuse is an await of a task that is ended by force: it fails without
+// suspending, and after some of them the coroutine is left by Goexit.
+func (t *task) refuse(w awaited) error {
+	if f, ok := w.(*future); ok {
+		f.removeCallback(t)
+	}
+	if t.forced++; t.forced > refusals {
+		runtime.Goexit()
+	}
+	t.delivered = t.requests
+	return &CancelledError{Cause: errForced}
+}
+
+var errForced = errors.New("the loop is closing and has ended the task by force")
+
+// force begins to end a task by force. It must be suspended.
+func (t *task) force() {
+	t.forced = 1
+	t.interrupt = true
+	t.wakeNow()
+}
+
+// A waiter is what an operation of the package waits for: a one-shot future with
+// a single task. Waking it queues the task, as a future's callback would.
+type waiter struct {
+	task *task
+	done bool
+	err  error
+}
+
+// arm returns t's own waiter, ready for use. A task waits for one thing at a
+// time, so one is enough; who has armed it must have forgotten it when the await ends.
+func (t *task) arm() *waiter {
+	t.own = waiter{task: t}
+	return &t.own
+}
+
+// wake ends the wait with err, and reports whether it was not over yet.
+func (w *waiter) wake(err error) bool {
+	if w.done {
+		return false
+	}
+	w.done, w.err = true, err
+	if !w.task.queued {
+		w.task.queue()
+	}
+	return true
+}
+
+func (w *waiter) cancelAwait(cause error) bool { return w.wake(newCancelled(cause)) }
+
+func (w *waiter) cancellation() error {
+	if w.done && w.err != nil && isCancelled(w.err, nil) {
+		return w.err
+	}
+	return nil
+}
+
+// park suspends t until w is woken and returns the error that it was woken with,
+// or the cancellation.
+func (t *task) park(ctx context.Context, w *waiter) error {
+	if err := t.suspend(ctx, w); err != nil {
+		w.done = true // nobody may wake it from now on
+		return err
+	}
+	return w.err
+}
+
+// alarmClock is a task as the owner of its alarm: the timer of a Sleep.
+type alarmClock task
+
+func (a *alarmClock) run() { a.own.wake(nil) }
+
+// sleepUntil suspends t until the loop's time is when.
+func (t *task) sleepUntil(ctx context.Context, when time.Duration) error {
+	w := t.arm()
+	t.alarm.Owner = (*alarmClock)(t)
+	t.alarm.When = when
+	t.loop.timers.Add(&t.alarm)
+	err := t.park(ctx, w)
+	t.loop.timers.Remove(&t.alarm)
+	return err
+}
+
+// yield lets one pass go by.
+func (t *task) yield(ctx context.Context) error {
+	t.queue()
+	return t.suspend(ctx, nil)
+}
