@@ -20,7 +20,7 @@ import (
 //
 // If ctx is cancelled, main is cancelled with the same cause; main's context has
 // the values of ctx. A panic of main, once all is cleaned up, goes on in Run, as a
-// *PanicError with the stack of main. If main calls runtime.Goexit, as
+// *PanicError with the stack of main; so does one of another task that main returns. If main calls runtime.Goexit, as
 // testing.T.FailNow does, Run's goroutine exits.
 //
 // Inside a running loop Run returns a *UsageError, ErrLoopRunning.
@@ -102,12 +102,12 @@ func RunIn[T any](ctx context.Context, r *Runner, main Coroutine[T]) (T, error) 
 	err = l.RunUntilComplete(t)
 	var p *PanicError
 	switch {
-	case err != nil && err == t.err && errors.As(err, &p) && error(p) == err:
-		r.Close()
-		panic(p)
-	case err == ErrGoexit:
+	case t.exited:
 		r.Close()
 		runtime.Goexit()
+	case errors.As(err, &p):
+		r.Close()
+		panic(p)
 	case err != nil:
 		return zero, err
 	}
@@ -193,9 +193,12 @@ func (l *EventLoop) RunUntilComplete(f AnyFuture) error {
 	defer l.leave()
 	stop := c.onDone(func(*future) { l.stopping = true })
 	defer c.removeCallback(stop)
-	for !l.stopping {
+	for {
 		if err := l.pass(-1); err != nil {
 			return err
+		}
+		if l.stopping {
+			break
 		}
 	}
 	if c.state == pending {

@@ -221,6 +221,7 @@ type task struct {
 	interrupt bool // the await ends as cancelled, whatever its waiter says
 
 	eager      bool
+	exited     bool // the coroutine has called Goexit
 	held       bool // start has not queued it: it waits for its turn in a group
 	queued     bool // in the ready queue
 	cancelling bool // inside cancel: seen again, there is a cycle of awaits
@@ -314,6 +315,7 @@ func (t *task) step() {
 		value, stack := t.coro.Panic()
 		err = &PanicError{Value: value, Stack: stack}
 	case coro.Exited:
+		t.exited = true
 		if err = ErrGoexit; t.forced > 0 {
 			err = &CancelledError{Cause: errForced}
 		}
