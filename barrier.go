@@ -21,8 +21,9 @@ import (
 // left it is filling. Abort makes it broken: those in it and newcomers fail, until
 // Reset.
 type Barrier struct {
+	binding
+	waiters waitq // of tasks for which the state is not the right one yet
 	parties int
-	cond    Condition // notified when the state changes
 	state   barrierState
 	count   int // tasks in the barrier
 }
@@ -30,10 +31,10 @@ type Barrier struct {
 type barrierState uint8
 
 const (
-	filling barrierState = iota
-	draining
-	resetting
-	broken
+	barrierFilling barrierState = iota
+	barrierDraining
+	barrierResetting
+	barrierBroken
 )
 
 var barrierStates = [...]string{"filling", "draining", "resetting", "broken"}
@@ -47,58 +48,62 @@ func NewBarrier(parties int) *Barrier {
 	return &Barrier{parties: parties}
 }
 
-// Wait waits until all parties have called it, and returns how many of this
-// round had arrived before: each gets another index, from 0 to Parties-1
-// (Barrier.wait). The last one to arrive does not suspend.
+// Wait waits until all parties have called it, and returns how many were in the
+// barrier when it came: from 0 to Parties-1, which is the last one's
+// (Barrier.wait). Each task of a round gets another number, unless one that came
+// later was cancelled meanwhile. The last one to arrive does not suspend.
 //
 // It returns ErrBrokenBarrier if the barrier is broken, or is aborted or reset
 // meanwhile. If the task, or ctx, is cancelled, it leaves the barrier, which goes
 // on waiting for another one, and returns the cancellation. Outside a task, or with
 // a context of another loop, it returns a *UsageError.
 func (b *Barrier) Wait(ctx context.Context) (index int, err error) {
-	if err := b.acquire(ctx, "Barrier.Wait"); err != nil {
+	t, err := b.enter(ctx, "Barrier.Wait")
+	switch {
+	case err != nil:
 		return 0, err
+	case b.parties == 0:
+		return 0, misuse("Barrier.Wait", ErrBadArgument, "the barrier has no parties; make it with NewBarrier")
 	}
-	defer b.cond.Release()
-	if err := b.admit(ctx); err != nil {
-		return 0, err
+	for b.state == barrierDraining || b.state == barrierResetting {
+		if err := b.stateChange(ctx, t); err != nil {
+			return 0, err
+		}
+	}
+	if b.state == barrierBroken {
+		return 0, ErrBrokenBarrier
 	}
 	index = b.count
 	b.count++
-	defer b.exit()
+	defer b.exit() // also when the task is ended by force
 	if b.count == b.parties {
-		b.enterState(draining)
-		return index, nil
+		b.change(barrierDraining)
 	}
-	if err := b.filled(ctx); err != nil {
-		return 0, err
+	for b.state == barrierFilling {
+		if err := b.stateChange(ctx, t); err != nil {
+			return 0, err
+		}
+	}
+	if b.state != barrierDraining {
+		return 0, ErrBrokenBarrier
 	}
 	return index, nil
 }
 
-func (b *Barrier) acquire(ctx context.Context, op string) error {
-	if b.parties == 0 {
-		return misuse(op, ErrBadArgument, "the barrier has no parties; make it with NewBarrier")
-	}
-	return b.cond.lock().acquireFor(ctx, op)
-}
-
-// admit waits until a task may enter.
-func (b *Barrier) admit(ctx context.Context) error {
-	err := b.cond.WaitFor(ctx, func() bool { return b.state != draining && b.state != resetting })
-	if err == nil && b.state == broken {
-		return ErrBrokenBarrier
+// stateChange waits until somebody changes the state. It may return without a
+// reason: a task that is cancelled wakes the next one, as one that waits for a
+// Condition does, on which asyncio builds barriers.
+func (b *Barrier) stateChange(ctx context.Context, t *task) error {
+	_, err := b.wait(ctx, t, &b.waiters)
+	if err != nil {
+		b.waiters.grant()
 	}
 	return err
 }
 
-// filled waits until all have arrived, or nobody may stay.
-func (b *Barrier) filled(ctx context.Context) error {
-	err := b.cond.WaitFor(ctx, func() bool { return b.state != filling })
-	if err == nil && b.state != draining {
-		return ErrBrokenBarrier
-	}
-	return err
+func (b *Barrier) change(s barrierState) {
+	b.state = s
+	b.waiters.grantAll()
 }
 
 // exit is a task leaving the barrier.
@@ -106,44 +111,31 @@ func (b *Barrier) exit() {
 	if b.count--; b.count > 0 {
 		return
 	}
-	if b.state == resetting || b.state == draining {
-		b.state = filling
+	if b.state == barrierBroken {
+		b.change(barrierBroken)
+	} else {
+		b.change(barrierFilling)
 	}
-	b.cond.NotifyAll()
-}
-
-func (b *Barrier) enterState(s barrierState) {
-	b.state = s
-	b.cond.NotifyAll()
 }
 
 // Reset makes the barrier empty and whole again (Barrier.reset). Tasks that wait
 // in it get ErrBrokenBarrier; those who come before they have left wait for that.
-//
-// Reset suspends only while other tasks of the barrier, which have been woken,
-// are about to look at it. If it is cancelled then, the barrier stays as it is.
-func (b *Barrier) Reset(ctx context.Context) error {
-	if err := b.acquire(ctx, "Barrier.Reset"); err != nil {
-		return err
-	}
-	defer b.cond.Release()
+// Unlike in Python it is no coroutine, since it never suspends.
+func (b *Barrier) Reset() {
+	b.check("Barrier.Reset")
 	if b.count > 0 {
-		b.enterState(resetting)
+		b.change(barrierResetting)
 	} else {
-		b.enterState(filling)
+		b.change(barrierFilling)
 	}
-	return nil
 }
 
 // Abort breaks the barrier: tasks that wait in it, and all who come until Reset,
-// get ErrBrokenBarrier (Barrier.abort). It suspends when Reset does.
-func (b *Barrier) Abort(ctx context.Context) error {
-	if err := b.acquire(ctx, "Barrier.Abort"); err != nil {
-		return err
-	}
-	defer b.cond.Release()
-	b.enterState(broken)
-	return nil
+// get ErrBrokenBarrier (Barrier.abort). Unlike in Python it is no coroutine, since
+// it never suspends.
+func (b *Barrier) Abort() {
+	b.check("Barrier.Abort")
+	b.change(barrierBroken)
 }
 
 // Parties returns how many tasks have to arrive (Barrier.parties).
@@ -152,8 +144,8 @@ func (b *Barrier) Parties() int { return b.parties }
 // Waiting returns how many tasks have arrived, 0 unless the barrier is filling
 // (Barrier.n_waiting).
 func (b *Barrier) Waiting() int {
-	b.cond.check("Barrier.Waiting")
-	if b.state == filling {
+	b.check("Barrier.Waiting")
+	if b.state == barrierFilling {
 		return b.count
 	}
 	return 0
@@ -161,17 +153,17 @@ func (b *Barrier) Waiting() int {
 
 // Broken reports whether the barrier was aborted (Barrier.broken).
 func (b *Barrier) Broken() bool {
-	b.cond.check("Barrier.Broken")
-	return b.state == broken
+	b.check("Barrier.Broken")
+	return b.state == barrierBroken
 }
 
 // String shows the state and how many wait.
 func (b *Barrier) String() string {
-	if b.state == broken {
+	if b.state == barrierBroken {
 		return "<Barrier broken>"
 	}
 	waiting := 0
-	if b.state == filling {
+	if b.state == barrierFilling {
 		waiting = b.count
 	}
 	return fmt.Sprintf("<Barrier %s waiters=%d/%d>", barrierStates[b.state], waiting, b.parties)

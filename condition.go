@@ -88,7 +88,7 @@ func (c *Condition) suspend(ctx context.Context, t *task, op string) error {
 	case !l.locked:
 		return misuse(op, ErrNotHeld, "call Acquire first, or wait inside With")
 	}
-	c.loop = t.loop
+	c.loop, l.loop = t.loop, t.loop
 	l.Release()
 	_, err := c.waiters.wait(ctx, t)
 	if late := l.reacquire(ctx, t); late != nil {
@@ -159,5 +159,8 @@ func (c *Condition) notify(n int, op string) {
 
 // String shows the state of the lock and how many wait to be notified.
 func (c *Condition) String() string {
-	return "<Condition " + lockState(c.lock().locked, c.waiters.count) + ">"
+	if c.lock().locked {
+		return c.waiters.describe("<Condition locked") + ">"
+	}
+	return c.waiters.describe("<Condition unlocked") + ">"
 }

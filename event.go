@@ -22,10 +22,8 @@ type Event struct {
 // their turn. If the flag is set already, Set does nothing.
 func (e *Event) Set() {
 	e.check("Event.Set")
-	if !e.set {
-		e.set = true
-		e.waiters.grantAll()
-	}
+	e.set = true
+	e.waiters.grantAll()
 }
 
 // Clear resets the flag: Wait suspends again (Event.clear).
@@ -56,9 +54,8 @@ func (e *Event) Wait(ctx context.Context) error {
 
 // String shows the state and how many wait.
 func (e *Event) String() string {
-	s := "<Event unset"
 	if e.set {
-		s = "<Event set"
+		return e.waiters.describe("<Event set") + ">"
 	}
-	return s + waitingText(e.waiters.count) + ">"
+	return e.waiters.describe("<Event unset") + ">"
 }

@@ -2,10 +2,7 @@
 
 package asyncio
 
-import (
-	"context"
-	"fmt"
-)
+import "context"
 
 // Lock lets one task at a time do what takes more than one await
 // (asyncio.Lock). Code without an await in it needs no lock: tasks switch only
@@ -67,7 +64,7 @@ func (l *Lock) take() bool {
 }
 
 // TryAcquire takes the lock if Acquire would not suspend, and reports whether
-// it did. It never suspends. (Python writes: if not lock.locked().)
+// it did. Python has no such method.
 func (l *Lock) TryAcquire() bool {
 	l.check("Lock.TryAcquire")
 	return l.take()
@@ -101,7 +98,9 @@ func (l *Lock) inRuins() bool {
 	return ok && t.forced > 0
 }
 
-// Locked reports whether somebody holds the lock (Lock.locked).
+// Locked reports whether somebody holds the lock (Lock.locked). A lock that was
+// released for somebody who waits is free until that task's turn, but nobody else
+// can take it.
 func (l *Lock) Locked() bool {
 	l.check("Lock.Locked")
 	return l.locked
@@ -119,19 +118,9 @@ func (l *Lock) With(ctx context.Context, fn func(ctx context.Context) error) err
 }
 
 // String shows the state and how many wait.
-func (l *Lock) String() string { return "<Lock " + lockState(l.locked, l.waiters.count) + ">" }
-
-func lockState(locked bool, waiting int) string {
-	s := "unlocked"
-	if locked {
-		s = "locked"
+func (l *Lock) String() string {
+	if l.locked {
+		return l.waiters.describe("<Lock locked") + ">"
 	}
-	return s + waitingText(waiting)
-}
-
-func waitingText(n int) string {
-	if n == 0 {
-		return ""
-	}
-	return fmt.Sprintf(" waiters=%d", n)
+	return l.waiters.describe("<Lock unlocked") + ">"
 }

@@ -85,7 +85,7 @@ func (s *Semaphore) grant() bool {
 }
 
 // TryAcquire takes a permit if Acquire would not suspend, and reports whether
-// it did. It never suspends. (Python writes: if not semaphore.locked().)
+// it did. Python has no such method.
 func (s *Semaphore) TryAcquire() bool {
 	s.check("Semaphore.TryAcquire")
 	return s.take()
@@ -126,9 +126,9 @@ func (s *Semaphore) String() string { return "<Semaphore " + s.state() + ">" }
 
 func (s *Semaphore) state() string {
 	if s.permits == 0 || s.waiters.live > 0 {
-		return lockState(true, s.waiters.count)
+		return s.waiters.describe("locked")
 	}
-	return fmt.Sprintf("unlocked permits=%d", s.permits) + waitingText(s.waiters.count)
+	return s.waiters.describe(fmt.Sprintf("unlocked permits=%d", s.permits))
 }
 
 // BoundedSemaphore is a Semaphore that cannot have more permits than it began

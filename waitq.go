@@ -4,6 +4,7 @@ package asyncio
 
 import (
 	"context"
+	"fmt"
 
 	"github.com/goasyncio/asyncio/internal/coro"
 )
@@ -122,6 +123,14 @@ func (q *waitq) grantFirst() {
 func (q *waitq) grantAll() {
 	for q.grant() {
 	}
+}
+
+// describe adds to the description of a primitive how many are in the line.
+func (q *waitq) describe(state string) string {
+	if q.count == 0 {
+		return state
+	}
+	return fmt.Sprintf("%s waiters=%d", state, q.count)
 }
 
 // cancelAwait ends the wait as cancelled. The place stays in the line until its
