@@ -367,7 +367,9 @@ func asCompleted[T any](ctx context.Context, d time.Duration, as []Awaitable[T])
 		return failing[T](err)
 	}
 	for _, f := range todo {
-		c.callbacks = append(c.callbacks, f.onDone(c.add))
+		cb := &doneCallback{future: f, fn: c.add} // whether anybody looks at the error will be seen
+		f.addCallback(cb)
+		c.callbacks = append(c.callbacks, cb)
 	}
 	c.left = len(todo)
 	if c.left > 0 && d != Forever {
@@ -489,7 +491,7 @@ func Shield[T any](ctx context.Context, a Awaitable[T]) (T, error) {
 			inner.removeCallback(cb)
 		}
 		if err != nil {
-			if inner.state != pending && outer.err == inner.err {
+			if inner.state != pending && outer.state != cancelled {
 				inner.see()
 			}
 			return zero, err
@@ -535,7 +537,8 @@ func cancelNow[T any](ctx context.Context, a Awaitable[T]) (T, error) {
 			return zero, err
 		}
 		w := &waiter{task: t}
-		cb := f.onDone(func(*future) { w.wake(nil) })
+		cb := &doneCallback{future: f, fn: func(*future) { w.wake(nil) }}
+		f.addCallback(cb)
 		f.cancelAwait(nil)
 		err := t.park(ctx, w)
 		f.removeCallback(cb)

@@ -5,7 +5,6 @@ package asyncio
 import (
 	"errors"
 	"fmt"
-	"runtime"
 	"strings"
 
 	"github.com/goasyncio/asyncio/internal/coro"
@@ -34,15 +33,19 @@ func (l *EventLoop) Close() error {
 		return misuse("Close", ErrLoopRunning, "%s; call Stop and close it when the run has returned", l.name)
 	case home != 0 && home != coro.Current():
 		return misuse("Close", ErrWrongGoroutine, "%s belongs to the goroutine that ran it first", l.name)
-	case l.closed:
+	case l.closed.Load():
 		return nil
+	case home != 0: // closing it may take a run
+		if err := l.mayRun("Close"); err != nil {
+			return err
+		}
 	}
 	err := l.shutDown()
 	l.reportFailures()
 	for _, owner := range l.open.owners() {
 		owner.(interface{ abandon() }).abandon()
 	}
-	l.closed = true
+	l.closed.Store(true)
 	l.entry.close()
 	l.ready.clear()
 	l.timers = timerHeap{}
@@ -51,7 +54,7 @@ func (l *EventLoop) Close() error {
 		if cerr := l.net.Close(); err == nil && cerr != nil {
 			err = fmt.Errorf("asyncio: Close: %w", cerr)
 		}
-		runtime.UnlockOSThread()
+		l.thread.unlock()
 	}
 	return err
 }
@@ -97,12 +100,17 @@ func (l *EventLoop) cancelTasks() {
 }
 
 // forceTasks ends the tasks that are left by force. New ones that their deferred
-// functions create meet the same end.
+// functions create meet the same end. The callbacks of the tasks that have ended
+// run, and what those queue, but no more: that may never come to an end.
 func (l *EventLoop) forceTasks() {
-	const rounds = 100
-	for i := 0; i < rounds && l.tasks.count > 0; i++ {
+	const rounds, lastPasses = 100, 3
+	for i := 0; i < rounds && (l.tasks.count > 0 || i < lastPasses && l.ready.count > 0); i++ {
 		for _, owner := range l.tasks.owners() {
-			if t := owner.(AnyTask).base(); t.forced == 0 {
+			t := owner.(AnyTask).base()
+			switch {
+			case t.coro == nil:
+				t.cancel(errForced) // it never runs, and so creates no others
+			case t.forced == 0:
 				l.CallExceptionHandler(&ErrorContext{
 					Message: "task did not end when the loop was closed; it is ended by force",
 					Source:  text(t.self.String()), CreatedAt: t.origin(),
@@ -111,10 +119,7 @@ func (l *EventLoop) forceTasks() {
 			}
 		}
 		l.entry.drain(&l.ready)
-		l.batch = l.ready.count
-		for l.batch > 0 {
-			l.runBatch()
-		}
+		l.runReady()
 	}
 }
 

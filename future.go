@@ -167,6 +167,9 @@ func (f *future) Cancel(cause error) bool {
 	if f.loop == nil {
 		return false // the zero Future
 	}
+	if f.loop.mine() && f.state != pending {
+		return false // also when the loop is closed
+	}
 	f.loop.check("Cancel")
 	return f.cancelAwait(cause)
 }
@@ -279,7 +282,11 @@ func (f *future) onDone(fn func(*future)) *doneCallback {
 // Callbacks run in the order of registration. remove takes fn back and reports
 // whether it was in time, which it is no more once the future is done.
 func (f *future) AddDoneCallback(fn func(AnyFuture)) (remove func() bool) {
+	if f.loop == nil {
+		panic(misuse("AddDoneCallback", ErrOutsideTask, "this Future belongs to no loop; make it with NewFuture"))
+	}
 	f.loop.check("AddDoneCallback")
+	checkFunc("AddDoneCallback", fn != nil)
 	c := &doneCallback{future: f, fn: func(f *future) { fn(f.self) }}
 	f.addCallback(c)
 	return func() bool { return f.removeCallback(c) }

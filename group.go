@@ -67,6 +67,9 @@ func WithTaskGroup(ctx context.Context, fn func(ctx context.Context, g *TaskGrou
 	if err != nil {
 		return err
 	}
+	if fn == nil {
+		return misuse("WithTaskGroup", ErrBadArgument, "the function is nil")
+	}
 	g := &TaskGroup{loop: t.loop, parent: t}
 	for _, o := range opts {
 		o.applyGroup(g)

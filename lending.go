@@ -139,18 +139,8 @@ func (p *probe) AfterFunc(func()) (stop func() bool) { return func() bool { retu
 // rules reports whether the cancellation of ctx, which was made from s, is that
 // of s: only values have been added.
 func (s *scope) rules(ctx context.Context) bool {
-	if ctx == context.Context(s) {
-		return true
-	}
-	if s.task == nil {
-		return ctx.Done() == nil
-	}
-	nearest := ctx.Value(cancelCtxKey)
-	if nearest == any(s) {
-		return true
-	}
-	l := s.lent.Load()
-	return l != nil && nearest == l.ctx.Value(cancelCtxKey)
+	// What a wrapper does with Value tells nothing: it may have a Done of its own.
+	return ctx == context.Context(s) || ctx.Done() == s.Done()
 }
 
 // shielded reports whether context.WithoutCancel has cut ctx off.
@@ -158,5 +148,5 @@ func shielded(ctx context.Context) bool {
 	if s, ok := ctx.(*scope); ok {
 		return s.task == nil
 	}
-	return ctx.Value(cancelCtxKey) == nil && ctx.Done() == nil
+	return ctx.Done() == nil
 }

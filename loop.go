@@ -46,7 +46,8 @@ type EventLoop struct {
 	options loopConfig
 
 	// Owned by the loop.
-	net       seam.Network // nil before the first run
+	net       seam.Network                      // nil before the first run
+	poll      func(time.Duration) (bool, error) // net.Wait; made once, since that allocates
 	ready     readyQueue
 	timers    timerHeap
 	coros     coro.Pool
@@ -62,8 +63,8 @@ type EventLoop struct {
 	outside   int // waits on the network and workers: what may wake the loop from outside
 	listening int // descriptors that the poller watches
 	batch     int // callbacks of this pass that have not run yet
+	thread    threadLock
 	stopping  bool
-	closed    bool
 	debug     bool
 	slow      time.Duration
 	taskCount uint64
@@ -73,6 +74,7 @@ type EventLoop struct {
 	home   atomic.Uintptr // the goroutine that the loop belongs to; 0 before its first run
 	g      atomic.Uintptr // the goroutine that runs for the loop now; 0 when it is not running
 	active atomic.Bool    // inside a run
+	closed atomic.Bool
 	entry  entry
 }
 
@@ -128,7 +130,7 @@ func NewEventLoop(opts ...LoopOption) *EventLoop {
 func (l *EventLoop) String() string {
 	state := "idle"
 	switch {
-	case l.closed:
+	case l.closed.Load():
 		state = "closed"
 	case l.active.Load():
 		state = "running"
@@ -143,8 +145,8 @@ func (l *EventLoop) Time() time.Duration { return l.clock.Now() }
 // IsRunning reports whether the loop is inside a run. Any goroutine may call it.
 func (l *EventLoop) IsRunning() bool { return l.active.Load() }
 
-// IsClosed reports whether the loop has been closed.
-func (l *EventLoop) IsClosed() bool { return l.closed }
+// IsClosed reports whether the loop has been closed. Any goroutine may call it.
+func (l *EventLoop) IsClosed() bool { return l.closed.Load() }
 
 // Debug reports whether debug mode is on: creation sites are recorded, and
 // callbacks that hold up the loop for 100 ms are logged.
@@ -170,8 +172,15 @@ func (l *EventLoop) check(op string) {
 	if !l.mine() {
 		panic(misuse(op, ErrWrongGoroutine, "%s runs on another goroutine; use CallSoonThreadsafe", l.name))
 	}
-	if l.closed {
+	if l.closed.Load() {
 		panic(misuse(op, ErrLoopClosed, "%s", l.name))
+	}
+}
+
+// checkFunc panics if op was given no function.
+func checkFunc(op string, ok bool) {
+	if !ok {
+		panic(misuse(op, ErrBadArgument, "the function is nil"))
 	}
 }
 
@@ -181,6 +190,7 @@ func (l *EventLoop) check(op string) {
 // called from another goroutine or after Close.
 func (l *EventLoop) CallSoon(fn func()) *Handle {
 	l.check("CallSoon")
+	checkFunc("CallSoon", fn != nil)
 	h := &Handle{loop: l, fn: fn, createdAt: l.here(3)}
 	l.ready.push(h)
 	return h
@@ -191,6 +201,9 @@ func (l *EventLoop) CallSoon(fn func()) *Handle {
 // is not running runs fn at its next run. It costs about 100 ns when the loop is
 // busy, and a system call when it has to be woken.
 func (l *EventLoop) CallSoonThreadsafe(fn func()) (*Handle, error) {
+	if fn == nil {
+		return nil, misuse("CallSoonThreadsafe", ErrBadArgument, "the function is nil")
+	}
 	h := &Handle{loop: l, fn: fn}
 	if !l.entry.post(h) {
 		return nil, misuse("CallSoonThreadsafe", ErrLoopClosed, "%s", l.name)
@@ -203,12 +216,14 @@ func (l *EventLoop) CallSoonThreadsafe(fn func()) (*Handle, error) {
 // creation. It panics like CallSoon.
 func (l *EventLoop) CallLater(d time.Duration, fn func()) *TimerHandle {
 	l.check("CallLater")
+	checkFunc("CallLater", fn != nil)
 	return l.callAt(after(l.clock.Now(), d), fn)
 }
 
 // CallAt queues fn when the loop's Time has reached when (loop.call_at).
 func (l *EventLoop) CallAt(when time.Duration, fn func()) *TimerHandle {
 	l.check("CallAt")
+	checkFunc("CallAt", fn != nil)
 	return l.callAt(when, fn)
 }
 
@@ -277,7 +292,7 @@ func (l *EventLoop) mayRun(op string) error {
 	if other := loopOn(me); other != nil {
 		return misuse(op, ErrLoopRunning, "%s runs on this goroutine; await there, or run %s on a goroutine of its own", other.name, l.name)
 	}
-	if l.closed {
+	if l.closed.Load() {
 		return misuse(op, ErrLoopClosed, "%s", l.name)
 	}
 	if home := l.home.Load(); home != 0 && home != me {
@@ -301,9 +316,9 @@ func (l *EventLoop) enter(op string) error {
 			l.active.Store(false)
 			return fmt.Errorf("asyncio: %s: %w", op, err)
 		}
-		l.net = network
+		l.net, l.poll = network, network.Wait
 		l.entry.open(network.Wake)
-		runtime.LockOSThread()
+		l.thread = lockThread(me)
 	}
 	l.home.Store(me)
 	l.g.Store(me)
@@ -328,11 +343,16 @@ func (l *EventLoop) pass(atMost time.Duration) error {
 	}
 	l.entry.drain(&l.ready)
 	l.queueDueTimers()
+	l.runReady()
+	return nil
+}
+
+// runReady runs the callbacks that are queued now.
+func (l *EventLoop) runReady() {
 	l.batch = l.ready.count
 	for l.batch > 0 {
 		l.runBatch()
 	}
-	return nil
 }
 
 // patience is how long the poll may last; negative means for ever.
@@ -355,7 +375,7 @@ func (l *EventLoop) wait(d time.Duration) error {
 	if d == 0 && l.listening == 0 {
 		return nil // there is nothing to poll
 	}
-	err := l.clock.Wait(d, l.outside > 0, l.net.Wait)
+	err := l.clock.Wait(d, l.outside > 0, l.poll)
 	if err == seam.ErrIdle {
 		return fmt.Errorf("%w: nothing left to wait for%s", ErrDeadlock, l.list())
 	}
@@ -389,15 +409,19 @@ func (l *EventLoop) list() string {
 // runBatch runs what is left of this pass's callbacks. If one panics it reports
 // that and returns early.
 func (l *EventLoop) runBatch() {
+	var r runnable
 	defer func() {
 		if p := recover(); p != nil {
-			l.CallExceptionHandler(&ErrorContext{Message: "panic in a callback", Err: &PanicError{Value: p, Stack: stack()}})
+			ec := &ErrorContext{Message: "panic in a callback", Err: &PanicError{Value: p, Stack: stack()}}
+			if h, ok := r.(interface{ handle() *Handle }); ok {
+				ec.Source, ec.CreatedAt = h.handle(), h.handle().createdAt.String()
+			}
+			l.CallExceptionHandler(ec)
 		}
 	}()
 	for l.batch > 0 {
 		n := l.batch
 		l.batch--
-		var r runnable
 		if l.order == nil || n == 1 {
 			r = l.ready.pop()
 		} else {
@@ -448,6 +472,8 @@ func (h *Handle) String() string {
 	}
 	return fmt.Sprintf("<Handle%s %s>", state, funcName(h.fn))
 }
+
+func (h *Handle) handle() *Handle { return h }
 
 func (h *Handle) run() {
 	if !h.cancelled.Load() {

@@ -24,6 +24,9 @@ func ToThread[T any](ctx context.Context, fn func(ctx context.Context) (T, error
 	if err != nil {
 		return zero, err
 	}
+	if fn == nil {
+		return zero, misuse("ToThread", ErrBadArgument, "the function is nil")
+	}
 	var value T
 	err = t.offload(ctx, func(ctx context.Context) error {
 		v, err := fn(ctx)
@@ -49,14 +52,20 @@ type threadOption func(*threadConfig)
 
 func (o threadOption) applyThread(c *threadConfig) { o(c) }
 
-// WithLimiter makes ToThread count against limiter instead of the loop's thread limit.
+// WithLimiter makes ToThread count against limiter instead of the loop's thread
+// limit, unless limiter is nil.
 func WithLimiter(limiter *ThreadLimiter) ThreadOption {
-	return threadOption(func(c *threadConfig) { c.limiter = limiter })
+	return threadOption(func(c *threadConfig) {
+		if limiter != nil {
+			c.limiter = limiter
+		}
+	})
 }
 
 // A ThreadLimiter bounds how many functions ToThread runs at once. It belongs to
 // the loop that it is used on.
 type ThreadLimiter struct {
+	loop    *EventLoop // nil before its first use
 	limit   int
 	running int
 	queue   []*threadJob
@@ -69,6 +78,17 @@ func NewThreadLimiter(n int) *ThreadLimiter {
 		panic(misuse("NewThreadLimiter", ErrBadArgument, "the limit is %d; it must be positive", n))
 	}
 	return &ThreadLimiter{limit: n}
+}
+
+// bind ties the limiter to l at its first use.
+func (m *ThreadLimiter) bind(l *EventLoop) error {
+	if m.loop == nil {
+		m.loop = l
+	}
+	if m.loop != l {
+		return misuse("ToThread", ErrWrongLoop, "the limiter is used by %s, the running loop is %s; make one for each loop", m.loop.name, l.name)
+	}
+	return nil
 }
 
 func (m *ThreadLimiter) submit(j *threadJob) {
@@ -120,6 +140,9 @@ func (t *task) offload(ctx context.Context, fn func(context.Context) error, opts
 	c := threadConfig{limiter: l.limiter.(*ThreadLimiter)}
 	for _, o := range opts {
 		o.applyThread(&c)
+	}
+	if err := c.limiter.bind(l); err != nil {
+		return err
 	}
 	jobCtx, cancel := context.WithCancelCause(context.WithoutCancel(ctx))
 	defer cancel(nil)
@@ -248,13 +271,17 @@ func (f *ThreadFuture[T]) Done() <-chan struct{} { return f.done }
 // a *UsageError.
 func (f *ThreadFuture[T]) Wait(ctx context.Context) (T, error) {
 	var zero T
-	if g := f.loop.g.Load(); g != 0 && f.loop.mine() {
-		return zero, misuse("ThreadFuture.Wait", ErrWrongGoroutine, "%s would wait for itself; create a task and await it", f.loop.name)
-	}
 	select {
 	case <-f.done:
-	case <-ctx.Done():
-		return zero, context.Cause(ctx)
+	default:
+		if f.loop.waitsForMe() {
+			return zero, misuse("ThreadFuture.Wait", ErrWrongGoroutine, "%s runs on this goroutine and would wait for itself; create a task and await it", f.loop.name)
+		}
+		select {
+		case <-f.done:
+		case <-ctx.Done():
+			return zero, context.Cause(ctx)
+		}
 	}
 	if f.err != nil {
 		return zero, f.err

@@ -191,8 +191,16 @@ func (l *EventLoop) RunUntilComplete(f AnyFuture) error {
 		return err
 	}
 	defer l.leave()
-	stop := c.onDone(func(*future) { l.stopping = true })
-	defer c.removeCallback(stop)
+	over := false
+	stop := c.onDone(func(*future) {
+		if !over { // Stop may have been faster; the next run is none of its business
+			l.stopping = true
+		}
+	})
+	defer func() {
+		over = true
+		c.removeCallback(stop)
+	}()
 	for {
 		if err := l.pass(-1); err != nil {
 			return err

@@ -3,14 +3,58 @@
 package asyncio
 
 import (
+	"runtime"
 	"sync"
 
 	"github.com/goasyncio/asyncio/internal/coro"
+	"github.com/goasyncio/asyncio/internal/thread"
 )
 
 // runningLoops holds every *EventLoop that is inside a run. It is read when a
 // run begins and when a mistake is explained, never on the way of an await.
 var runningLoops sync.Map
+
+// A threadLock is a goroutine on a thread that it is locked to, for the sake of
+// the loops that it has run and not closed. They share one lock: the runtime throws
+// when a coroutine is resumed under more or fewer locks than it was made under, and
+// so it would when two loops take turns on one goroutine.
+//
+// A goroutine that has ended takes its thread with it. So the thread tells it from
+// a later one that the platform takes for the same.
+type threadLock struct {
+	g      uintptr
+	thread int
+}
+
+// lockedFor counts the open loops for each threadLock, as a *int that only the
+// goroutine of the lock uses.
+var lockedFor sync.Map
+
+// lockThread locks the calling goroutine, which is g, to its thread for one more loop.
+func lockThread(g uintptr) threadLock {
+	runtime.LockOSThread()
+	k := threadLock{g, thread.ID()}
+	if g == 0 {
+		return k
+	}
+	n, _ := lockedFor.LoadOrStore(k, new(int))
+	if *n.(*int)++; *n.(*int) > 1 {
+		runtime.UnlockOSThread()
+	}
+	return k
+}
+
+// unlock takes the lock back for one loop.
+func (k threadLock) unlock() {
+	if k.g != 0 {
+		n, _ := lockedFor.Load(k)
+		if *n.(*int)--; *n.(*int) > 0 {
+			return
+		}
+		lockedFor.Delete(k)
+	}
+	runtime.UnlockOSThread()
+}
 
 // loopOn returns the loop that runs on goroutine g, or nil. It cannot know
 // where the platform does not tell goroutines apart.
@@ -27,6 +71,13 @@ func loopOn(g uintptr) *EventLoop {
 		return true
 	})
 	return found
+}
+
+// waitsForMe reports whether nobody but the calling goroutine can run l. It
+// cannot know where the platform does not tell goroutines apart.
+func (l *EventLoop) waitsForMe() bool {
+	me := coro.Current()
+	return me != 0 && (me == l.g.Load() || me == l.home.Load())
 }
 
 // elsewhere explains why the calling goroutine may not use l.

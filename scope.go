@@ -119,7 +119,7 @@ func (s *scope) hears(of *scope, seq uint64) bool {
 		}
 		deaf = max(deaf, x.deafTo)
 	}
-	return true
+	return seq > deaf
 }
 
 // request cancels s: it stays cancelled, and if its task is suspended in an
@@ -147,11 +147,15 @@ func (s *scope) request(cause error, deadline bool) {
 func (s *scope) announce() {
 	for x := s.task.top; x != nil; x = x.outer {
 		x.callBorrowers()
-		if x.follows != nil && x.req.Load() == nil && x.follows.Err() != nil {
-			x.repeat() // what was lent is where this context comes from
-		}
 		if x == s {
 			break
+		}
+	}
+	// Contexts that come from what was lent are cancelled now, and so is who
+	// awaits with them: without the way through another goroutine.
+	for x := s.task.top; x != nil && x != s; x = x.outer {
+		if x.follows != nil && x.req.Load() == nil && x.follows.Err() != nil {
+			x.repeat()
 		}
 	}
 	for _, f := range s.followers {
@@ -228,7 +232,11 @@ func (t *task) listen(ctx context.Context) *scope {
 	case shielded(ctx):
 		return t.bridge(ctx, math.MaxUint64)
 	case s == nil || !s.rules(ctx):
-		b := t.bridge(ctx, math.MaxUint64)
+		deafTo := uint64(math.MaxUint64) // of this task's requests ctx tells, or hides them on purpose
+		if s != nil && s.task != t {
+			deafTo = t.delivered
+		}
+		b := t.bridge(ctx, deafTo)
 		b.followContext(ctx)
 		return b
 	case s.task == t:
@@ -328,6 +336,9 @@ func CleanupContext(ctx context.Context) context.Context {
 	t, err := current(ctx, "CleanupContext")
 	if err != nil {
 		panic(err)
+	}
+	if shielded(ctx) {
+		return ctx
 	}
 	parent := scopeOf(ctx)
 	if parent.task != t || !parent.rules(ctx) {

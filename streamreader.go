@@ -5,6 +5,7 @@ package asyncio
 import (
 	"bytes"
 	"context"
+	"errors"
 	"fmt"
 	"io"
 	"iter"
@@ -22,21 +23,28 @@ const defaultLimit = 64 << 10
 // with the kernel, and slows the peer down. While it is idle and nothing is left
 // over from the last read, it holds no buffer.
 //
-// An error of the connection is returned by every further read. After the end of
+// What has arrived before the connection breaks can still be read; then every read
+// returns the error. One set with SetError comes before what is buffered. After the end of
 // the stream reads return io.EOF, after a local Close net.ErrClosed. A read that is
 // cancelled takes nothing: all bytes are there for the next one. A second task that
 // has to wait while one waits already gets ErrConcurrentRead.
+//
+// A reader that is fed by hand behaves like asyncio's to the letter, also where
+// several tasks read from it and one takes what another was woken for: Read may then
+// return 0 and nil, and a wait that began in between is forgotten. One task at a time
+// is the rule.
 type StreamReader struct {
 	loop   *EventLoop
 	limit  int
 	source source // nil if it is fed by hand
 	peer   *StreamWriter
 
-	buf    []byte // what has arrived is buf[start:]
-	start  int
-	eof    bool
-	err    error
-	waiter *waiter // of the task that waits
+	buf      []byte // what has arrived is buf[start:]
+	start    int
+	consumed uint64 // how many bytes have left buf
+	eof      bool
+	err      error
+	waiter   *waiter // of the task that waits
 }
 
 // A source is where a reader gets bytes from. It never blocks: it returns
@@ -168,6 +176,9 @@ func (r *StreamReader) Read(ctx context.Context, p []byte) (int, error) {
 			r.consume(n)
 			return n, nil
 		}
+		if r.err != nil {
+			return 0, r.err
+		}
 		if r.eof {
 			return 0, io.EOF
 		}
@@ -185,6 +196,9 @@ func (r *StreamReader) Read(ctx context.Context, p []byte) (int, error) {
 		}
 		if err := r.wait(ctx, t, "Read"); err != nil {
 			return 0, err
+		}
+		if r.source == nil && r.Buffered() == 0 && !r.eof {
+			return 0, nil // another task was faster; asyncio does not wait twice
 		}
 	}
 }
@@ -236,7 +250,11 @@ func (r *StreamReader) readUntil(ctx context.Context, op string, separators [][]
 		return nil, err
 	}
 	searched := 0 // no separator begins before this offset
+	from := r.consumed
 	for {
+		if r.source != nil && r.consumed != from { // another task had its turn first
+			searched, from = 0, r.consumed
+		}
 		data := r.buf[r.start:]
 		if len(data)-searched >= shortest {
 			if begin, end := find(data, searched, separators); end > 0 {
@@ -325,8 +343,8 @@ func (r *StreamReader) ReadAll(ctx context.Context) ([]byte, error) {
 }
 
 // Peek returns the next n bytes without consuming them, waiting until they have
-// arrived. At the end of the stream it returns those that are left, and io.EOF. The
-// memory is the reader's: it must not be changed, and is valid until the next call.
+// arrived. If there will be no more it returns those that are left, and why: io.EOF
+// at the end of the stream. The memory is the reader's: it must not be changed, and is valid until the next call.
 func (r *StreamReader) Peek(ctx context.Context, n int) ([]byte, error) {
 	if n < 0 {
 		return nil, misuse("Peek", ErrBadArgument, "%d bytes", n)
@@ -340,7 +358,7 @@ func (r *StreamReader) Peek(ctx context.Context, n int) ([]byte, error) {
 			return r.buf[r.start:], io.EOF
 		}
 		if err := r.fill(ctx, t, "Peek", n); err != nil {
-			return nil, err
+			return r.buf[r.start:], err
 		}
 	}
 	return r.buf[r.start : r.start+n : r.start+n], nil
@@ -367,7 +385,7 @@ func (r *StreamReader) begin(ctx context.Context, op string) (*task, error) {
 		return nil, err
 	case t.loop != r.loop:
 		return nil, misuse(op, ErrWrongLoop, "the stream belongs to %s, the running task to %s", r.loop.name, t.loop.name)
-	case r.err != nil:
+	case r.err != nil && (r.source == nil || errors.Is(r.err, net.ErrClosed)):
 		return nil, r.err
 	}
 	return t, nil
@@ -377,6 +395,9 @@ func (r *StreamReader) begin(ctx context.Context, op string) (*task, error) {
 // room for want bytes in all if it has to grow the buffer.
 func (r *StreamReader) fill(ctx context.Context, t *task, op string, want int) error {
 	if r.source != nil {
+		if r.err != nil {
+			return r.err
+		}
 		r.grow(want)
 		n, err := r.source.read(r.buf[len(r.buf):cap(r.buf)])
 		if n > 0 {
@@ -415,7 +436,7 @@ func (r *StreamReader) wait(ctx context.Context, t *task, op string) error {
 		defer func() { r.loop.outside-- }()
 	}
 	err := t.park(ctx, w)
-	if r.waiter == w {
+	if r.waiter == w || r.source == nil {
 		r.waiter = nil
 	}
 	return err
@@ -442,6 +463,7 @@ func (r *StreamReader) take(n int) []byte {
 	if n == r.Buffered() && n >= len(r.buf)/2 && n > smallBuffer {
 		data := r.buf[r.start:] // hand over the buffer itself
 		r.buf, r.start = nil, 0
+		r.consumed += uint64(n)
 		return data
 	}
 	data := bytes.Clone(r.buf[r.start : r.start+n])
@@ -450,6 +472,7 @@ func (r *StreamReader) take(n int) []byte {
 }
 
 func (r *StreamReader) consume(n int) {
+	r.consumed += uint64(n)
 	r.start += n
 	if r.start == len(r.buf) {
 		r.release()

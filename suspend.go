@@ -109,8 +109,8 @@ func (t *task) suspend(ctx context.Context, w awaited) error {
 	if reason != nil {
 		err = reason.error()
 		t.noteIgnored(reason)
+		t.delivered = t.requests
 	}
-	t.delivered = t.requests
 	t.unlisten(ears)
 	return err
 }
@@ -159,6 +159,7 @@ func (t *task) refuse(w awaited) error {
 		f.removeCallback(t)
 	}
 	if t.forced++; t.forced > refusals {
+		t.loop.timers.Remove(&t.alarm) // a deferred function may want to sleep
 		runtime.Goexit()
 	}
 	t.delivered = t.requests

@@ -118,6 +118,9 @@ func Go(ctx context.Context, fn func(ctx context.Context) error, opts ...TaskOpt
 }
 
 func valueless(fn func(context.Context) error) Coroutine[struct{}] {
+	if fn == nil {
+		return nil
+	}
 	return func(ctx context.Context) (struct{}, error) { return struct{}{}, fn(ctx) }
 }
 
@@ -373,6 +376,9 @@ func (t *task) cancel(cause error) bool {
 	t.release()
 	return true
 }
+
+// String describes the task, for whoever has no *Task.
+func (t *task) String() string { return t.self.String() }
 
 // describeTask is the String of a task.
 func (t *task) describeTask(value any) string {

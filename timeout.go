@@ -52,6 +52,9 @@ func Timeout(ctx context.Context, d time.Duration, fn func(ctx context.Context) 
 	if err != nil {
 		return err
 	}
+	if fn == nil {
+		return misuse("Timeout", ErrBadArgument, "the function is nil")
+	}
 	when := Forever
 	if d != Forever {
 		when = after(t.loop.clock.Now(), d)
@@ -65,6 +68,9 @@ func TimeoutAt(ctx context.Context, when time.Duration, fn func(ctx context.Cont
 	t, err := current(ctx, "TimeoutAt")
 	if err != nil {
 		return err
+	}
+	if fn == nil {
+		return misuse("TimeoutAt", ErrBadArgument, "the function is nil")
 	}
 	return t.withDeadline(ctx, when, fn)
 }
@@ -92,12 +98,12 @@ func (s *TimeoutScope) Expired() bool { return s.expired }
 // *UsageError if the scope has expired or its function has returned.
 func (s *TimeoutScope) Reschedule(when time.Duration) error {
 	switch {
+	case !s.scope.loop.mine():
+		return s.scope.loop.elsewhere("Reschedule")
 	case s.left:
 		return misuse("Reschedule", ErrScopeState, "its function has returned")
 	case s.expired:
 		return misuse("Reschedule", ErrScopeState, "it has expired")
-	case !s.scope.loop.mine():
-		return s.scope.loop.elsewhere("Reschedule")
 	}
 	s.disarm()
 	s.arm(when)

@@ -39,7 +39,7 @@ func TestOtherCorpus(t *testing.T) {
 	}
 	r := replay(t, find(t, *corpus))
 	fmt.Println(r)
-	if len(r.failures) > 0 {
+	if len(r.failures) > 0 || r.programs == 0 {
 		t.Fail()
 	}
 }

@@ -18,6 +18,7 @@
 // Python interrupts a task once for each cancellation. Here a context that was
 // cancelled stays cancelled, so a handler that has caught a cancellation, and a
 // finally block that is entered because of one, run with a CleanupContext. Python's
-// readline throws away a line that is too long; the reader here keeps it, and the
-// interpreter discards it.
+// readline throws away a line that is too long, and its read(-1) what it has taken
+// by the time it is cancelled; the reader here keeps both, so the interpreter
+// discards the line, and reads to the end piece by piece.
 package conformance

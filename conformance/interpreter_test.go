@@ -252,29 +252,24 @@ func catches(name string, err error) bool {
 
 // describe names an error as traces do.
 func describe(err error) string {
-	var own failure
-	var misuse *asyncio.UsageError
-	var incomplete *asyncio.IncompleteReadError
-	var overrun *asyncio.LimitOverrunError
-	if group, ok := err.(*asyncio.GroupError); ok {
-		return "Group[" + join(group.Errs, describe) + "]"
+	switch e := err.(type) {
+	case nil:
+		return ""
+	case failure:
+		return "Error(" + string(e) + ")"
+	case *asyncio.GroupError:
+		return "Group[" + join(e.Errs, describe) + "]"
+	case *asyncio.UsageError:
+		return "Misuse"
+	case *asyncio.IncompleteReadError:
+		return fmt.Sprintf("IncompleteRead(%q, %s)", e.Partial, expected(e))
+	case *asyncio.LimitOverrunError:
+		return fmt.Sprintf("LimitOverrun(%d)", e.Consumed)
 	}
 	for _, known := range errorNames {
 		if errors.Is(err, known.err) {
 			return known.name
 		}
-	}
-	switch {
-	case err == nil:
-		return ""
-	case errors.As(err, &own):
-		return "Error(" + string(own) + ")"
-	case errors.As(err, &misuse):
-		return "Misuse"
-	case errors.As(err, &incomplete):
-		return fmt.Sprintf("IncompleteRead(%q, %s)", incomplete.Partial, expected(incomplete))
-	case errors.As(err, &overrun):
-		return fmt.Sprintf("LimitOverrun(%d)", overrun.Consumed)
 	}
 	return "unknown: " + err.Error()
 }
@@ -286,6 +281,10 @@ var errorNames = []struct {
 	{asyncio.ErrCancelled, "Cancelled"},
 	{asyncio.ErrTimeout, "Timeout"},
 	{asyncio.ErrInvalidState, "InvalidState"},
+	{asyncio.ErrBrokenBarrier, "BrokenBarrier"},
+	{asyncio.ErrQueueEmpty, "QueueEmpty"},
+	{asyncio.ErrQueueFull, "QueueFull"},
+	{asyncio.ErrQueueShutDown, "QueueShutDown"},
 }
 
 func expected(e *asyncio.IncompleteReadError) string {

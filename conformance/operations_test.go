@@ -79,12 +79,12 @@ var taskOperations = map[string]func(f frame, o op) error{
 		})
 		return f.done(nil, "watching %s", o.text(1))
 	}),
-	"set_result": func(f frame, o op) error {
-		return f.done(f.setResult(o), "set_result %s %s", o.text(1), text(o.value(2)))
-	},
-	"set_error": func(f frame, o op) error {
-		return f.done(f.setError(o), "set_error %s %s", o.text(1), o.text(2))
-	},
+	"set_result": onHandle(func(f frame, o op, h handle) error {
+		return f.done(setResult(h, o), "set_result %s %s", o.text(1), text(o.value(2)))
+	}),
+	"set_error": onHandle(func(f frame, o op, h handle) error {
+		return f.done(setError(h, o), "set_error %s %s", o.text(1), o.text(2))
+	}),
 
 	// Several of them.
 	"gather": func(f frame, o op) error {
@@ -226,15 +226,15 @@ func wait(f frame, o op) error {
 // errNotOurs is what Python calls a runtime error: only a task sets its result.
 var errNotOurs = &asyncio.UsageError{Cause: asyncio.ErrBadArgument}
 
-func (r *run) setResult(o op) error {
-	if f, ok := r.handles[o.text(1)].(*asyncio.Future[any]); ok {
+func setResult(h handle, o op) error {
+	if f, ok := h.(*asyncio.Future[any]); ok {
 		return f.SetResult(o.value(2))
 	}
 	return errNotOurs
 }
 
-func (r *run) setError(o op) error {
-	if f, ok := r.handles[o.text(1)].(*asyncio.Future[any]); ok {
+func setError(h handle, o op) error {
+	if f, ok := h.(*asyncio.Future[any]); ok {
 		return f.SetError(failure(o.text(2)))
 	}
 	return errNotOurs
@@ -242,24 +242,36 @@ func (r *run) setError(o op) error {
 
 // callback runs a synchronous op as a plain callback of the loop.
 func (r *run) callback(o op) {
-	err := misuses(func() error { return r.do(o) })
-	if err != nil {
-		r.log("loop", "did %s %s !! %s", o.text(0), o.text(1), describe(err))
+	name := o.text(1)
+	h, object := r.handles[name], r.objects[name]
+	if h == nil && object == nil && o.text(0) != "cancel" {
 		return
 	}
-	r.log("loop", "did %s %s", o.text(0), o.text(1))
+	outcome := ""
+	if err := misuses(func() error { return do(o, h, object) }); err != nil {
+		outcome = " !! " + describe(err)
+	}
+	r.log("loop", "did %s %s%s", o.text(0), name, outcome)
 }
 
-func (r *run) do(o op) error {
-	switch name := o.text(1); o.text(0) {
+func do(o op, h handle, object any) error {
+	switch o.text(0) {
 	case "set_result":
-		return r.setResult(o)
+		return setResult(h, o)
 	case "set_error":
-		return r.setError(o)
+		return setError(h, o)
 	case "cancel":
-		if h := r.handles[name]; h != nil {
+		if h != nil {
 			h.Cancel(nil)
 		}
+	case "set":
+		object.(*asyncio.Event).Set()
+	case "release":
+		object.(locker).Release()
+	case "feed":
+		return object.(*asyncio.StreamReader).FeedData([]byte(o.text(2)))
+	case "feed_eof":
+		return object.(*asyncio.StreamReader).FeedEOF()
 	}
 	return nil
 }
