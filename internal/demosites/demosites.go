@@ -30,10 +30,8 @@ var sites = []site{
 			"Server: edge-esnssl-1.17.3-14.3",
 			"Content-Type: text/html",
 			"Connection: close",
-			"Last-Modified: Fri, 24 Jul 2026 08:30:02 GMT",
 			"Vary: Accept-Encoding",
 			"X-Powered-By: shci_v1.13",
-			"Expires: Fri, 24 Jul 2026 08:32:10 GMT",
 			"Cache-Control: max-age=60",
 		},
 		page: "<!DOCTYPE html>\n<title>Sina</title>\n",
@@ -60,7 +58,6 @@ var sites = []site{
 			"Server: nginx",
 			"Content-Type: text/html; charset=utf-8",
 			"Connection: close",
-			"Expires: Fri, 24 Jul 2026 08:32:30 GMT",
 			"Cache-Control: no-cache,no-store,private",
 			"cdn-user-ip: 127.0.0.1",
 			"X-Ser: BC171_dx-lt-yd-jiangsu-taizhou-4-cache-4",
@@ -126,7 +123,6 @@ func (s *Sites) listen(ctx context.Context) error {
 
 // serve answers one request.
 func (s site) serve(ctx context.Context, reader *asyncio.StreamReader, writer *asyncio.StreamWriter) error {
-	defer writer.Close()
 	if _, err := reader.ReadUntil(ctx, []byte("\r\n\r\n")); err != nil {
 		return nil // the visitor has left
 	}
@@ -134,8 +130,8 @@ func (s site) serve(ctx context.Context, reader *asyncio.StreamReader, writer *a
 		return err
 	}
 	date := "Date: " + time.Now().UTC().Format("Mon, 02 Jan 2006 15:04:05 GMT")
-	writer.WriteString(strings.Join(s.header, "\r\n") + "\r\n" + date + "\r\n\r\n" + s.page)
-	return nil
+	_, err := writer.WriteString(strings.Join(s.header, "\r\n") + "\r\n" + date + "\r\n\r\n" + s.page)
+	return err
 }
 
 // Close stops serving and waits until all is cleaned up.
