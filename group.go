@@ -105,7 +105,7 @@ func GroupTask[T any](g *TaskGroup, fn Coroutine[T], opts ...TaskOption) *Task[T
 		return t
 	}
 	t.seen = true // the group sees its error
-	t.group = g
+	t.parent = g.parent
 	c := &groupChild{task: &t.task}
 	g.children.add(&c.registered, c)
 	if g.limit > 0 && g.running >= g.limit {

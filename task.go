@@ -214,7 +214,7 @@ type task struct {
 	requests  uint64 // the number of the last request to a scope of this task
 	delivered uint64 // the number of the last one that was delivered
 	asked     int    // calls of Cancel
-	group     *TaskGroup
+	parent    *task  // the one whose group this belongs to, or nil
 	settled   func() // called at the end, for ThreadFuture
 
 	// While it is suspended.

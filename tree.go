@@ -22,8 +22,8 @@ func (l *EventLoop) taskTree() string {
 		}
 	}
 	for _, t := range all {
-		if t.group != nil && t.group.parent.state == pending {
-			hang(t.group.parent, t)
+		if t.parent != nil && t.parent.state == pending {
+			hang(t.parent, t)
 		}
 	}
 	for _, t := range all {
