@@ -3,6 +3,7 @@
 package asyncio
 
 import (
+	"cmp"
 	"context"
 	"iter"
 	"slices"
@@ -57,6 +58,9 @@ func (f *future) await(ctx context.Context, op string) error {
 	}
 	if f.state == pending {
 		if err := f.awaitable(t, op); err != nil {
+			if f == &t.future { // told in the next pass, as by asyncio
+				return cmp.Or(t.yield(ctx), err)
+			}
 			return err
 		}
 		f.addCallback(t)

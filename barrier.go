@@ -50,8 +50,8 @@ func NewBarrier(parties int) *Barrier {
 
 // Wait waits until all parties have called it, and returns how many were in the
 // barrier when it came: from 0 to Parties-1, which is the last one's
-// (Barrier.wait). Each task of a round gets another number, unless one that came
-// later was cancelled meanwhile. The last one to arrive does not suspend.
+// (Barrier.wait). Each task of a round gets another number, unless one that had
+// come before was cancelled meanwhile. The last one to arrive does not suspend.
 //
 // It returns ErrBrokenBarrier if the barrier is broken, or is aborted or reset
 // meanwhile. If the task, or ctx, is cancelled, it leaves the barrier, which goes

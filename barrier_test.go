@@ -155,6 +155,23 @@ func TestBarrier(t *testing.T) {
 			return nil
 		})
 	})
+	t.Run("LOCK-040 as in asyncio, the next one then goes to the back, and an index may come twice", func(t *testing.T) {
+		asynciotest.Run(t, func(ctx context.Context) error {
+			b := asyncio.NewBarrier(4)
+			var j journal
+			a := j.arrive(ctx, "a", b)
+			j.arrive(ctx, "b", b)
+			j.arrive(ctx, "c", b)
+			settle(ctx)
+			a.Cancel(nil)
+			settle(ctx)
+			j.arrive(ctx, "d", b)
+			j.arrive(ctx, "e", b)
+			settle(ctx)
+			j.expect(t, "a!cancelled e3 c2 b1 d2")
+			return nil
+		})
+	})
 	t.Run("LOCK-041 reset with nobody in it is harmless", func(t *testing.T) {
 		asynciotest.Run(t, func(ctx context.Context) error {
 			b := asyncio.NewBarrier(1)

@@ -250,7 +250,7 @@ func TestLock(t *testing.T) {
 			lock.Acquire(ctx)
 			expectError(t, asyncio.Timeout(ctx, time.Second, lock.Acquire), asyncio.ErrTimeout)
 			ctx, cancel := context.WithCancel(ctx)
-			asyncio.CurrentTask(ctx).Loop().CallLater(time.Second, cancel)
+			asyncio.CurrentTask(ctx).Loop().CallSoon(cancel)
 			expectError(t, lock.Acquire(ctx), asyncio.ErrCancelled)
 			expectText(t, &lock, "<Lock locked>")
 			return nil
