@@ -18,6 +18,9 @@ import (
 type ConnOptions struct {
 	// TLS makes the connection a TLS client's, by crypto/tls. If its ServerName
 	// is empty, the host of the address is verified. Nil means plain.
+	//
+	// A stream that ends without the alert that says so has been cut: reads
+	// return io.ErrUnexpectedEOF.
 	TLS *tls.Config
 
 	// TLSHandshakeTimeout limits the handshake: 60 s if zero.
@@ -88,11 +91,23 @@ func OpenConnection(ctx context.Context, network, address string, opts *ConnOpti
 	if w.linger == 0 {
 		w.linger = defaultShutdownTimeout
 	}
-	if err := t.startTLS(ctx, w, config, opts.TLSHandshakeTimeout); err != nil {
+	returned := false
+	defer func() {
+		if !returned { // a function of the config has panicked
+			w.tr.abort()
+		}
+	}()
+	err = t.startTLS(ctx, w, config, opts.TLSHandshakeTimeout)
+	returned = true
+	switch {
+	case err == nil:
+		return w.reader, w, nil
+	case isCancelled(err, nil):
+		w.tr.abort()
+	default:
 		w.shut() // the peer shall get the alert that says why
-		return nil, nil, dialError(network, address, err)
 	}
-	return w.reader, w, nil
+	return nil, nil, dialError(network, address, err)
 }
 
 // dialError gives err the operation and address, unless it is a cancellation or

@@ -144,6 +144,9 @@ func (t *task) offload(ctx context.Context, fn func(context.Context) error, opts
 	if err := c.limiter.bind(l); err != nil {
 		return err
 	}
+	if t.doomed(ctx) {
+		return t.park(ctx, &waiter{task: t}) // fn is not worth beginning
+	}
 	jobCtx, cancel := context.WithCancelCause(context.WithoutCancel(ctx))
 	defer cancel(nil)
 	j := &threadJob{loop: l, limiter: c.limiter, fn: fn, ctx: jobCtx, waiter: &waiter{task: t}}

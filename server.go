@@ -63,7 +63,8 @@ type Server struct {
 //
 // The task has the values of ctx. When handler returns, its connection is closed.
 // Its error, or its panic, ends that connection only, and goes to the exception
-// handler; a cancellation is not reported.
+// handler. A cancellation is not reported, nor is net.ErrClosed after CloseClients
+// or AbortClients.
 //
 // Errors of accepting do not end the server: when the process has run out of
 // descriptors it reports that once, and tries again every second.
@@ -77,6 +78,9 @@ func StartServer(ctx context.Context, network, address string, handler Handler, 
 	}
 	if opts == nil {
 		opts = new(ServerOptions)
+	}
+	if opts.Limit < 0 {
+		return nil, misuse("StartServer", ErrBadArgument, "the limit is %d", opts.Limit)
 	}
 	s := &Server{loop: t.loop, values: valuesOf(ctx), handler: handler, limit: opts.Limit, network: network}
 	if err := s.listen(ctx, t, address, opts); err != nil {
@@ -230,7 +234,9 @@ func (s *Server) closeListeners() error {
 func (s *Server) CloseClients() {
 	s.loop.check("CloseClients")
 	for _, w := range s.clients.owners() {
-		w.(*StreamWriter).Close()
+		w := w.(*StreamWriter)
+		w.dismissed = true
+		w.Close()
 	}
 }
 
@@ -238,14 +244,16 @@ func (s *Server) CloseClients() {
 func (s *Server) AbortClients() {
 	s.loop.check("AbortClients")
 	for _, w := range s.clients.owners() {
-		w.(*StreamWriter).Abort()
+		w := w.(*StreamWriter)
+		w.dismissed = true
+		w.Abort()
 	}
 }
 
 // WaitClosed waits until the server is closed, which Close must have asked for,
 // and has no connection left.
 func (s *Server) WaitClosed(ctx context.Context) error {
-	t, err := current(ctx, "WaitClosed")
+	t, err := s.task(ctx, "WaitClosed")
 	if err != nil {
 		return err
 	}
@@ -261,7 +269,7 @@ func (s *Server) WaitClosed(ctx context.Context) error {
 // (Server.serve_forever). It then closes the server and its connections, waits for
 // them, and returns the cancellation, or nil. A second task in it gets a *UsageError.
 func (s *Server) ServeForever(ctx context.Context) error {
-	t, err := current(ctx, "ServeForever")
+	t, err := s.task(ctx, "ServeForever")
 	if err != nil {
 		return err
 	}
@@ -276,15 +284,27 @@ func (s *Server) ServeForever(ctx context.Context) error {
 	for err == nil && !s.closed {
 		err = t.parkIn(ctx, &s.closers)
 	}
-	if err == nil {
-		return nil
+	if err != nil {
+		s.Close()
+		ctx = CleanupContext(ctx)
 	}
-	s.Close()
 	s.CloseClients()
-	if werr := s.WaitClosed(CleanupContext(ctx)); werr != nil {
+	if werr := s.WaitClosed(ctx); werr != nil {
 		s.AbortClients()
+		if err == nil {
+			err = werr
+		}
 	}
 	return err
+}
+
+// task returns the running task, which must be of the server's loop.
+func (s *Server) task(ctx context.Context, op string) (*task, error) {
+	t, err := current(ctx, op)
+	if err == nil && t.loop != s.loop {
+		err = misuse(op, ErrWrongLoop, "the server belongs to %s, the running task to %s", s.loop.name, t.loop.name)
+	}
+	return t, err
 }
 
 func (s *Server) checkClosed() {
@@ -325,14 +345,18 @@ func (s *Server) serve(conn seam.AcceptedConn) {
 func (s *Server) handle(ctx context.Context, w *StreamWriter) error {
 	returned := false
 	defer func() {
-		if !returned { // it panics, or was left by Goexit: there is no telling what was sent
-			w.tr.abort()
+		if returned {
+			return
+		}
+		w.tr.abort() // it panics, or was left by Goexit: there is no telling what was sent
+		if p := recover(); p != nil {
+			s.loop.CallExceptionHandler(&ErrorContext{Message: "panic in the handler of a connection", Err: &PanicError{Value: p, Stack: stack()}, Source: w})
 		}
 	}()
 	err := s.handler(ctx, w.reader, w)
 	returned = true
 	w.Close()
-	if err != nil && !isCancelled(err, ctx.Err()) {
+	if err != nil && !isCancelled(err, ctx.Err()) && !(w.dismissed && errors.Is(err, net.ErrClosed)) {
 		s.loop.CallExceptionHandler(&ErrorContext{Message: "error in the handler of a connection", Err: err, Source: w})
 	}
 	return nil

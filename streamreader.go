@@ -120,7 +120,9 @@ func (r *StreamReader) FeedData(p []byte) error {
 		return misuse("FeedData", ErrInvalidState, "the stream has ended with FeedEOF")
 	}
 	if len(p) > 0 {
-		r.compact()
+		if r.start > len(r.buf)/2 { // else moving costs more than it frees
+			r.compact()
+		}
 		r.buf = append(r.buf, p...)
 		r.notify()
 	}
@@ -252,7 +254,9 @@ func (r *StreamReader) readUntil(ctx context.Context, op string, separators [][]
 	searched := 0 // no separator begins before this offset
 	from := r.consumed
 	for {
-		if r.source != nil && r.consumed != from { // another task had its turn first
+		if r.source != nil && r.consumed != from {
+			// Another task had its turn first. A reader that is fed by hand goes
+			// on where it was all the same, as CPython's does.
 			searched, from = 0, r.consumed
 		}
 		data := r.buf[r.start:]
@@ -497,8 +501,11 @@ func (r *StreamReader) grow(want int) {
 	}
 	// Grow by what has arrived, not by what is announced: a peer that announces
 	// much and sends nothing costs nothing.
-	size := min(max(2*have, smallBuffer), max(want, have+smallBuffer))
-	bigger := make([]byte, have, max(size, have+smallBuffer))
+	size := max(2*have, have+smallBuffer)
+	if want > 0 {
+		size = min(size, max(want, have+smallBuffer))
+	}
+	bigger := make([]byte, have, size)
 	copy(bigger, r.buf)
 	r.buf = bigger
 }

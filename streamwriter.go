@@ -25,12 +25,16 @@ type StreamWriter struct {
 	tr         *transport
 	tls        *tlsLayer // nil for a plain connection
 	reader     *StreamReader
-	server     *Server // that accepted it, or nil
+	server     clientList // that of the server that accepted it, or nil
+	dismissed  bool       // the server has closed it
 	linger     time.Duration
 	lingering  *TimerHandle
 	drainers   []*waiter // tasks in Drain
 	closers    []*waiter // tasks in WaitClosed
 }
+
+// A clientList is told when a connection in it is closed.
+type clientList interface{ forget(w *StreamWriter) }
 
 // newStream makes both halves of a connection that is to get a transport.
 func newStream(l *EventLoop, network string, limit int) *StreamWriter {
@@ -88,13 +92,16 @@ func (w *StreamWriter) WriteLines(lines [][]byte) error {
 func (w *StreamWriter) Buffered() int { return w.tr.out.size }
 
 // SetWriteBufferLimits sets from how many waiting bytes on Drain waits, and down
-// to how many (64 KiB and 16 KiB by default). It returns a *UsageError unless
-// 0 <= low <= high.
+// to how many (64 KiB and 16 KiB by default). With 0 and 0 Drain waits until all
+// is sent. It returns a *UsageError unless 0 <= low <= high.
 func (w *StreamWriter) SetWriteBufferLimits(high, low int) error {
-	if low < 0 || high < low {
+	switch {
+	case !w.loop.mine():
+		return w.loop.elsewhere("SetWriteBufferLimits")
+	case low < 0 || high < low:
 		return misuse("SetWriteBufferLimits", ErrBadArgument, "high is %d, low is %d", high, low)
 	}
-	w.tr.high, w.tr.low = high, low
+	w.tr.setLimits(high, low)
 	return nil
 }
 
@@ -108,7 +115,7 @@ func (w *StreamWriter) Drain(ctx context.Context) error {
 		return err
 	}
 	if t.loop != w.loop {
-		return misuse("Drain", ErrWrongLoop, "the stream belongs to %s, the running task to %s", w.loop.name, t.loop.name)
+		return w.foreign("Drain", t)
 	}
 	for {
 		switch {
@@ -123,6 +130,10 @@ func (w *StreamWriter) Drain(ctx context.Context) error {
 			return err
 		}
 	}
+}
+
+func (w *StreamWriter) foreign(op string, t *task) error {
+	return misuse(op, ErrWrongLoop, "the stream belongs to %s, the running task to %s", w.loop.name, t.loop.name)
 }
 
 // parkIn suspends t in a line of waiters.
@@ -188,8 +199,11 @@ func (w *StreamWriter) shut() {
 }
 
 // Abort closes the connection at once. What was not sent is dropped, and the
-// peer sees a reset.
+// peer sees a reset. A connection that is closed already it leaves alone.
 func (w *StreamWriter) Abort() {
+	if w.loop.mine() && w.tr.closed {
+		return // its loop may be closed too
+	}
 	w.loop.check("Abort")
 	w.tr.abort()
 }
@@ -203,6 +217,9 @@ func (w *StreamWriter) WaitClosed(ctx context.Context) error {
 	t, err := current(ctx, "WaitClosed")
 	if err != nil {
 		return err
+	}
+	if t.loop != w.loop {
+		return w.foreign("WaitClosed", t)
 	}
 	for !w.tr.closed {
 		if err := t.parkIn(ctx, &w.closers); err != nil {

@@ -115,6 +115,13 @@ func (t *task) suspend(ctx context.Context, w awaited) error {
 	return err
 }
 
+// doomed reports whether an await with ctx would be interrupted at once.
+func (t *task) doomed(ctx context.Context) bool {
+	ears := t.listen(ctx)
+	defer t.unlisten(ears)
+	return ears.heard() != nil || t.undelivered() != nil
+}
+
 // unlisten leaves the bridge that listen has put up, if it has.
 func (t *task) unlisten(ears *scope) {
 	if ears == t.top && ears.isBridge() {

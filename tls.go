@@ -6,9 +6,9 @@ import (
 	"context"
 	"crypto/tls"
 	"errors"
-	"fmt"
 	"io"
 	"net"
+	"os"
 	"time"
 
 	"github.com/goasyncio/asyncio/internal/seam"
@@ -25,8 +25,9 @@ const (
 // temporary, and keeps its state: so no lock of crypto/tls is ever held across a
 // suspension. Writes go to the transport's buffer and never wait.
 type tlsLayer struct {
-	conn *tls.Conn
-	tr   *transport
+	conn  *tls.Conn
+	tr    *transport
+	ended bool // the transport's stream has, without an alert: nobody reads behind one
 
 	// While the handshake runs.
 	task   *task
@@ -55,16 +56,27 @@ func (t *task) startTLS(ctx context.Context, w *StreamWriter, config *tls.Config
 		if isCancelled(err, nil) {
 			return err
 		}
-		return fmt.Errorf("TLS handshake: %w", err)
+		return &handshakeError{err}
 	}
 	w.reader.source = layer
 	return nil
 }
 
+// A handshakeError says that it was the handshake that failed. It times out if
+// its cause does, as an error of package net.
+type handshakeError struct{ cause error }
+
+func (e *handshakeError) Error() string { return "TLS handshake: " + e.cause.Error() }
+func (e *handshakeError) Unwrap() error { return e.cause }
+func (e *handshakeError) Timeout() bool { return errors.Is(e.cause, os.ErrDeadlineExceeded) }
+
 // read is the source of the stream's reader.
 func (l *tlsLayer) read(p []byte) (int, error) {
 	n, err := l.conn.Read(p)
-	if errors.Is(err, errNoBytes) {
+	switch {
+	case err == io.EOF && l.ended: // crypto/tls lets that pass between two records
+		err = io.ErrUnexpectedEOF
+	case errors.Is(err, errNoBytes):
 		err = seam.ErrWouldBlock
 	}
 	return n, err
@@ -74,6 +86,7 @@ func (l *tlsLayer) read(p []byte) (int, error) {
 func (l *tlsLayer) Read(p []byte) (int, error) {
 	for {
 		n, err := l.tr.read(p)
+		l.ended = l.ended || err == io.EOF
 		if err != seam.ErrWouldBlock {
 			return n, err
 		}

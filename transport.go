@@ -4,9 +4,11 @@ package asyncio
 
 import (
 	"context"
+	"errors"
 	"io"
 	"net"
 	"net/netip"
+	"syscall"
 
 	"github.com/goasyncio/asyncio/internal/seam"
 )
@@ -116,6 +118,11 @@ func (t *transport) read(p []byte) (int, error) {
 		return 0, seam.ErrWouldBlock
 	}
 	n, err := t.conn.Read(p)
+	if err == io.EOF && t.writeErr != nil && !errors.Is(t.writeErr, syscall.EPIPE) {
+		// The kernel tells once that a connection has broken, and a write has
+		// heard it. The peer has not ended the stream.
+		err = t.writeErr
+	}
 	if err == seam.ErrWouldBlock || err == nil && n < len(p) && !t.hungUp {
 		// After a short read there is nothing more; asking would only tell that.
 		t.readable = false
@@ -182,6 +189,18 @@ func (t *transport) writing() error {
 		return net.ErrClosed
 	}
 	return nil
+}
+
+// setLimits moves the marks of the buffer, for what is in it too.
+func (t *transport) setLimits(high, low int) {
+	t.high, t.low = high, low
+	switch {
+	case t.out.size > high:
+		t.full = true
+	case t.full && t.out.size <= low:
+		t.full = false
+		t.consumer.writeReady()
+	}
 }
 
 // flush writes what is in the buffer, as far as there is room.
@@ -263,13 +282,20 @@ func (t *transport) abort() {
 	}
 }
 
-// abandon is abort when the loop is closed: what fits goes out first.
+// abandon ends the transport when the loop is closed: what fits still goes out.
 func (t *transport) abandon() {
-	if t.closing && t.writeErr == nil {
+	if t.connecting == nil && t.writeErr == nil && t.out.size > 0 {
 		t.writable = true
 		t.flush()
 	}
-	t.abort()
+	switch {
+	case t.closed:
+	case t.out.size > 0:
+		t.abort() // the peer shall see that something is missing
+	default:
+		t.closing = true
+		t.finish(t.conn.Close)
+	}
 }
 
 func (t *transport) finish(end func() error) {
