@@ -19,8 +19,9 @@ type ConnOptions struct {
 	// TLS makes the connection a TLS client's, by crypto/tls. If its ServerName
 	// is empty, the host of the address is verified. Nil means plain.
 	//
-	// A stream that ends without the alert that says so has been cut: reads
-	// return io.ErrUnexpectedEOF.
+	// If the peer closes without the alert that ends a TLS stream, reads return
+	// io.EOF between two records and io.ErrUnexpectedEOF inside one, as with
+	// crypto/tls: popular servers do that. Trust a length, not the end.
 	TLS *tls.Config
 
 	// TLSHandshakeTimeout limits the handshake: 60 s if zero.

@@ -93,7 +93,9 @@ func WithTaskGroup(ctx context.Context, fn func(ctx context.Context, g *TaskGrou
 // has ended, fn never runs: the task has ended cancelled, with the cause
 // ErrTaskGroupClosed.
 func (g *TaskGroup) Go(fn func(ctx context.Context) error, opts ...TaskOption) *Task[struct{}] {
-	return GroupTask(g, valueless(fn), opts...)
+	t := GroupTask(g, valueless(fn), opts...)
+	t.code = placeOf(fn)
+	return t
 }
 
 // GroupTask is TaskGroup.Go for a task that has a value (TaskGroup.create_task).

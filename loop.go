@@ -470,7 +470,7 @@ func (h *Handle) String() string {
 	if h.Cancelled() {
 		state = " cancelled"
 	}
-	return fmt.Sprintf("<Handle%s %s>", state, funcName(h.fn))
+	return fmt.Sprintf("<Handle%s %s>", state, placeOf(h.fn))
 }
 
 func (h *Handle) handle() *Handle { return h }

@@ -34,7 +34,7 @@ func ToThread[T any](ctx context.Context, fn func(ctx context.Context) (T, error
 			value = v
 		}
 		return err
-	}, opts)
+	}, placeOf(fn), opts)
 	if err != nil {
 		return zero, err
 	}
@@ -128,11 +128,12 @@ type threadJob struct {
 	limiter    *ThreadLimiter
 	fn         func(context.Context) error
 	ctx        context.Context
+	code       codePlace
 	waiter     *waiter // nil if nobody waits any more
 	err        error
 }
 
-func (t *task) offload(ctx context.Context, fn func(context.Context) error, opts []ThreadOption) error {
+func (t *task) offload(ctx context.Context, fn func(context.Context) error, code codePlace, opts []ThreadOption) error {
 	l := t.loop
 	if l.limiter == nil {
 		l.limiter = NewThreadLimiter(l.options.threads)
@@ -149,7 +150,7 @@ func (t *task) offload(ctx context.Context, fn func(context.Context) error, opts
 	}
 	jobCtx, cancel := context.WithCancelCause(context.WithoutCancel(ctx))
 	defer cancel(nil)
-	j := &threadJob{loop: l, limiter: c.limiter, fn: fn, ctx: jobCtx, waiter: &waiter{task: t}}
+	j := &threadJob{loop: l, limiter: c.limiter, fn: fn, ctx: jobCtx, code: code, waiter: &waiter{task: t}}
 	l.workers.add(&j.registered, j)
 	l.outside++
 	c.limiter.submit(j)
@@ -192,7 +193,7 @@ func (j *threadJob) gone() {
 	j.loop.outside--
 }
 
-func (j *threadJob) String() string { return "a function run by ToThread: " + funcName(j.fn) }
+func (j *threadJob) String() string { return "a function run by ToThread: " + j.code.String() }
 
 // RunCoroutineThreadsafe runs fn as a task of loop l, from any goroutine
 // (asyncio.run_coroutine_threadsafe). On a loop that is not running the task

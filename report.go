@@ -90,7 +90,11 @@ func (l *EventLoop) here(skip int) site {
 	return pcs[:runtime.Callers(skip, pcs)]
 }
 
-// String returns one "function file:line" a frame, the innermost first.
+// ownPrefix is how the names of the package's functions begin.
+var ownPrefix = reflect.TypeFor[site]().PkgPath() + "."
+
+// String returns one "function file:line" a frame, the innermost first, from
+// where the package was called.
 func (s site) String() string {
 	if len(s) == 0 {
 		return ""
@@ -98,6 +102,9 @@ func (s site) String() string {
 	var b strings.Builder
 	for frames := runtime.CallersFrames(s); ; {
 		f, more := frames.Next()
+		if b.Len() == 0 && more && strings.HasPrefix(f.Function, ownPrefix) {
+			continue
+		}
 		fmt.Fprintf(&b, "%s %s:%d", f.Function, f.File, f.Line)
 		if !more {
 			return b.String()
@@ -106,16 +113,23 @@ func (s site) String() string {
 	}
 }
 
-// funcName returns the name and place of a function.
-func funcName(fn any) string {
+// A codePlace is where a function begins. It does not keep the function alive.
+type codePlace uintptr
+
+func placeOf(fn any) codePlace {
 	v := reflect.ValueOf(fn)
-	if v.Kind() != reflect.Func || v.IsNil() {
-		return fmt.Sprintf("%T", fn)
+	if v.Kind() != reflect.Func {
+		return 0
 	}
-	f := runtime.FuncForPC(v.Pointer())
+	return codePlace(v.Pointer())
+}
+
+// String returns "function file:line".
+func (p codePlace) String() string {
+	f := runtime.FuncForPC(uintptr(p))
 	if f == nil {
 		return "?"
 	}
-	file, line := f.FileLine(v.Pointer())
+	file, line := f.FileLine(uintptr(p))
 	return fmt.Sprintf("%s %s:%d", f.Name(), file, line)
 }

@@ -166,7 +166,8 @@ func (t *task) refuse(w awaited) error {
 		f.removeCallback(t)
 	}
 	if t.forced++; t.forced > refusals {
-		t.loop.timers.Remove(&t.alarm) // a deferred function may want to sleep
+		t.forced = 1                   // for the awaits of deferred functions,
+		t.loop.timers.Remove(&t.alarm) // which may want to sleep
 		runtime.Goexit()
 	}
 	t.delivered = t.requests

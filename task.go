@@ -113,6 +113,7 @@ func CreateTask[T any](ctx context.Context, fn Coroutine[T], opts ...TaskOption)
 // Go is CreateTask for a function that has no value.
 func Go(ctx context.Context, fn func(ctx context.Context) error, opts ...TaskOption) *Task[struct{}] {
 	t := newTask(ctx, valueless(fn), opts, "Go")
+	t.code = placeOf(fn)
 	t.start()
 	return t
 }
@@ -135,6 +136,7 @@ func newTask[T any](ctx context.Context, fn Coroutine[T], opts []TaskOption, op 
 	t.init(l, t)
 	t.canceller = &t.task
 	t.body = t
+	t.code = placeOf(fn)
 	t.root = scope{loop: l, task: &t.task, values: valuesOf(ctx), stacked: true}
 	t.top = &t.root
 	l.taskCount++
@@ -177,13 +179,6 @@ func (t *Task[T]) exec(ctx context.Context) error {
 	return err
 }
 
-func (t *Task[T]) function() string {
-	if t.fn == nil {
-		return ""
-	}
-	return funcName(t.fn)
-}
-
 // String shows name, state, what the task waits for, and its result.
 func (t *Task[T]) String() string { return t.describeTask(any(t.value)) }
 
@@ -202,9 +197,9 @@ type task struct {
 
 	name string
 	id   uint64
+	code codePlace // of its function
 	body interface {
 		exec(ctx context.Context) error
-		function() string
 	}
 	root scope
 	top  *scope // the innermost scope on the stack
@@ -377,6 +372,8 @@ func (t *task) cancel(cause error) bool {
 	return true
 }
 
+func (t *task) function() string { return t.code.String() }
+
 // String describes the task, for whoever has no *Task.
 func (t *task) String() string { return t.self.String() }
 
@@ -397,9 +394,7 @@ func (t *task) describeTask(value any) string {
 			s += " waits"
 		}
 	case t.coro == nil:
-		if f := t.body.function(); f != "" {
-			s += " " + f
-		}
+		s += " " + t.code.String()
 	}
 	return s + ">"
 }

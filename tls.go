@@ -25,9 +25,8 @@ const (
 // temporary, and keeps its state: so no lock of crypto/tls is ever held across a
 // suspension. Writes go to the transport's buffer and never wait.
 type tlsLayer struct {
-	conn  *tls.Conn
-	tr    *transport
-	ended bool // the transport's stream has, without an alert: nobody reads behind one
+	conn *tls.Conn
+	tr   *transport
 
 	// While the handshake runs.
 	task   *task
@@ -73,10 +72,7 @@ func (e *handshakeError) Timeout() bool { return errors.Is(e.cause, os.ErrDeadli
 // read is the source of the stream's reader.
 func (l *tlsLayer) read(p []byte) (int, error) {
 	n, err := l.conn.Read(p)
-	switch {
-	case err == io.EOF && l.ended: // crypto/tls lets that pass between two records
-		err = io.ErrUnexpectedEOF
-	case errors.Is(err, errNoBytes):
+	if errors.Is(err, errNoBytes) {
 		err = seam.ErrWouldBlock
 	}
 	return n, err
@@ -86,7 +82,6 @@ func (l *tlsLayer) read(p []byte) (int, error) {
 func (l *tlsLayer) Read(p []byte) (int, error) {
 	for {
 		n, err := l.tr.read(p)
-		l.ended = l.ended || err == io.EOF
 		if err != seam.ErrWouldBlock {
 			return n, err
 		}
