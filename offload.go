@@ -17,7 +17,9 @@ import (
 //
 // fn must not use the loop. Its context has the values of ctx, and is cancelled
 // when the wait for fn is: ToThread then returns at once, and what fn returns is
-// dropped. A function that had not begun is never called.
+// dropped. A function that had not begun is never called. To wait for the function
+// all the same, because it opens something or still uses a buffer of the caller, give
+// ToThread a context from context.WithoutCancel.
 func ToThread[T any](ctx context.Context, fn func(ctx context.Context) (T, error), opts ...ThreadOption) (T, error) {
 	var zero T
 	t, err := current(ctx, "ToThread")
