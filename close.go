@@ -6,6 +6,7 @@ import (
 	"errors"
 	"fmt"
 	"strings"
+	"time"
 
 	"github.com/goasyncio/asyncio/internal/coro"
 )
@@ -22,8 +23,9 @@ var errClosing = errors.New("the loop is closing")
 // connections are aborted, and callbacks and timers are dropped.
 //
 // Close returns an error that names what could not be ended: a function of ToThread
-// that still runs. A coroutine that never awaits again blocks Close, as it blocks
-// the loop; the logger says which one it is.
+// that still runs. A coroutine that does not await any more blocks Close, as it
+// blocks the loop, since there is one thread for both; a second after the grace the
+// logger says which one it is.
 //
 // Closing twice is harmless. It returns a *UsageError while the loop runs, and on
 // another goroutine than the one that ran it.
@@ -75,6 +77,7 @@ func (l *EventLoop) shutDown() error {
 		return err
 	}
 	defer l.leave()
+	defer l.watchForBlocking()()
 	l.cancelTasks()
 	over := l.grace <= 0
 	if !over {
@@ -96,6 +99,20 @@ func (l *EventLoop) shutDown() error {
 	}
 	l.forceTasks()
 	return l.remaining()
+}
+
+// watchForBlocking logs which task keeps the thread, if Close takes longer than it
+// can wait for: nothing else can be done about a coroutine that does not return.
+func (l *EventLoop) watchForBlocking() (stop func()) {
+	l.closing = true
+	name := new(string)
+	l.stepping.Store(name)
+	watchdog := time.AfterFunc(max(0, l.grace)+time.Second, func() {
+		if now := l.stepping.Load(); now != name {
+			l.logger.Error("asyncio: Close is blocked by a task that does not await", "task", *now)
+		}
+	})
+	return func() { watchdog.Stop() }
 }
 
 // enoughPasses is how many passes Close runs at one time of the loop's clock. A

@@ -7,6 +7,7 @@ import (
 	"context"
 	"errors"
 	"fmt"
+	"log/slog"
 	"runtime"
 	"strings"
 	"testing"
@@ -313,3 +314,41 @@ func TestNoGoroutineIsLeft(t *testing.T) {
 		}
 	})
 }
+
+func TestCloseTellsWhatBlocksIt(t *testing.T) {
+	release := make(chan struct{})
+	logged := make(chan string, 1)
+	logger := slog.New(logHandler(func(r slog.Record) {
+		r.Attrs(func(a slog.Attr) bool {
+			if a.Key == "task" {
+				logged <- r.Message + ": " + a.Value.String()
+				close(release)
+			}
+			return true
+		})
+	}))
+	noGoroutines(t, func() {
+		err := runLoop(func(ctx context.Context) error {
+			asyncio.Go(ctx, func(ctx context.Context) error {
+				hour(ctx)
+				<-release // it does not await: the loop's thread waits here
+				return nil
+			}, asyncio.WithName("blocker"))
+			return asyncio.Yield(ctx)
+		}, asyncio.WithLogger(logger), asyncio.WithShutdownGrace(0))
+		if err != nil {
+			t.Error(err)
+		}
+	})
+	if got, want := <-logged, "asyncio: Close is blocked by a task that does not await: blocker"; got != want {
+		t.Errorf("logged %q, want %q", got, want)
+	}
+}
+
+// A logHandler is a function that gets every record.
+type logHandler func(slog.Record)
+
+func (logHandler) Enabled(context.Context, slog.Level) bool        { return true }
+func (h logHandler) Handle(_ context.Context, r slog.Record) error { h(r); return nil }
+func (h logHandler) WithAttrs([]slog.Attr) slog.Handler            { return h }
+func (h logHandler) WithGroup(string) slog.Handler                 { return h }

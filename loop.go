@@ -70,12 +70,15 @@ type EventLoop struct {
 	taskCount uint64
 	cycle     bool // a cancellation has met a task that it came through
 
+	closing bool // Close is ending the tasks
+
 	// Any goroutine.
-	home   atomic.Uintptr // the goroutine that the loop belongs to; 0 before its first run
-	g      atomic.Uintptr // the goroutine that runs for the loop now; 0 when it is not running
-	active atomic.Bool    // inside a run
-	closed atomic.Bool
-	entry  entry
+	stepping atomic.Pointer[string] // the task that had its turn last, while closing
+	home     atomic.Uintptr         // the goroutine that the loop belongs to; 0 before its first run
+	g        atomic.Uintptr         // the goroutine that runs for the loop now; 0 when it is not running
+	active   atomic.Bool            // inside a run
+	closed   atomic.Bool
+	entry    entry
 }
 
 type timerHeap = timer.Heap[runnable]

@@ -301,6 +301,10 @@ func (t *task) step() {
 	l := t.loop
 	outer, g := l.running, l.g.Load()
 	l.running = t
+	if l.closing {
+		name := t.Name()
+		l.stepping.Store(&name)
+	}
 	status := t.coro.Resume()
 	l.running = outer
 	l.g.Store(g)
