@@ -144,6 +144,15 @@ func TestGather(t *testing.T) {
 			}
 		})
 	})
+	inLoop(t, "TASK-085 TASK-086 a bad argument, and an early end, leave the others clean", func(t *testing.T, ctx context.Context) {
+		good := asyncio.NewFuture[int](ctx)
+		_, err := asyncio.Gather[int](ctx, good, new(asyncio.Future[int]))
+		expectError(t, err, asyncio.ErrOutsideTask)
+		expectText(t, good, "<Future pending>")
+		_, err = asyncio.Gather[int](ctx, good, failingAfter(sec(1), io2))
+		expectError(t, err, io2)
+		good.SetError(errA) // counts as seen
+	}, noReports(t))
 	inLoop(t, "TASK-083 the same one twice", func(t *testing.T, ctx context.Context) {
 		task := number(ctx, 1)
 		vs, err := asyncio.Gather[int](ctx, task, number(ctx, 2), task)

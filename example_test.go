@@ -503,13 +503,12 @@ func ExampleAnyTask() {
 		b := asyncio.Go(ctx, a.Wait, asyncio.WithName("b"))
 		asyncio.Go(ctx, b.Wait, asyncio.WithName("c"))
 		asyncio.Sleep(ctx, time.Millisecond)
-		for _, task := range asyncio.AllTasks(ctx) {
+		for _, task := range asyncio.AllTasks(ctx)[1:] { // the first one is main
 			fmt.Println(task)
 		}
 		return nil
 	})
 	// Output:
-	// <Task main pending>
 	// <Task b pending callbacks=1 waits for a future>
 	// <Task c pending waits for b>
 }

@@ -323,7 +323,8 @@ func (l *EventLoop) Context(parent context.Context) context.Context {
 // cancelled: it is deaf to the requests that were delivered to the task so far,
 // that is, returned by a suspended await. A request that was made but not
 // delivered still interrupts the next await, and so do later requests and the
-// enclosing scopes that have not fired yet. Apart from that it is like ctx.
+// enclosing scopes that have not fired yet. Apart from that it is like ctx. Of a
+// context made by context.WithTimeout or WithCancel it has the values only.
 //
 //	if err := work(ctx); errors.Is(err, asyncio.ErrCancelled) {
 //		ctx := asyncio.CleanupContext(ctx)

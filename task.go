@@ -6,6 +6,8 @@ import (
 	"context"
 	"errors"
 	"fmt"
+	"io"
+	"runtime"
 	"strconv"
 	"strings"
 
@@ -37,6 +39,12 @@ type AnyTask interface {
 
 	// Context returns the context that the task's coroutine was given.
 	Context() context.Context
+
+	// Stack returns the task's call stack; Task.Stack says what is known of it.
+	Stack(limit int) []runtime.Frame
+
+	// PrintStack writes the task's call stack.
+	PrintStack(w io.Writer, limit int) error
 
 	base() *task
 }
@@ -74,8 +82,8 @@ type TaskOption interface {
 }
 
 type taskConfig struct {
-	name  string
-	eager bool
+	TaskSpec
+	lazy bool
 }
 
 type taskOption func(*taskConfig)
@@ -84,7 +92,7 @@ func (o taskOption) applyTask(c *taskConfig) { o(c) }
 
 // WithName names a task. Names are for people: they need not be unique.
 func WithName(name string) TaskOption {
-	return taskOption(func(c *taskConfig) { c.name = name })
+	return taskOption(func(c *taskConfig) { c.Name = name })
 }
 
 // EagerStart runs the task's first step at once, inside the call that creates
@@ -92,7 +100,14 @@ func WithName(name string) TaskOption {
 // that call returns. It has no effect while the loop is not running.
 func EagerStart() TaskOption { return eagerStart }
 
-var eagerStart TaskOption = taskOption(func(c *taskConfig) { c.eager = true })
+var eagerStart TaskOption = taskOption(func(c *taskConfig) { c.Eager, c.lazy = true, false })
+
+// LazyStart runs the task's first step in the next pass, which is the default,
+// even if the loop has a task factory that says otherwise. Of EagerStart and
+// LazyStart the last one counts.
+func LazyStart() TaskOption { return lazyStart }
+
+var lazyStart TaskOption = taskOption(func(c *taskConfig) { c.Eager, c.lazy = false, true })
 
 // CreateTask runs fn as a task on the loop of ctx, from the next pass on
 // (asyncio.create_task). The loop keeps the task until it is done.
@@ -139,16 +154,24 @@ func newTask[T any](ctx context.Context, fn Coroutine[T], opts []TaskOption, op 
 	t.code = placeOf(fn)
 	t.root = scope{loop: l, task: &t.task, values: valuesOf(ctx), stacked: true}
 	t.top = &t.root
+	if len(opts) > 0 || l.factory != nil {
+		t.configure(opts)
+	}
 	l.taskCount++
 	t.id = l.taskCount
-	if len(opts) > 0 {
-		var c taskConfig
-		for _, o := range opts {
-			o.applyTask(&c)
-		}
-		t.name, t.eager = c.name, c.eager
-	}
 	return t
+}
+
+// configure applies the options and what the loop's task factory makes of them.
+func (t *task) configure(opts []TaskOption) {
+	var c taskConfig
+	for _, o := range opts {
+		o.applyTask(&c)
+	}
+	if factory := t.loop.factory; factory != nil {
+		factory(t.loop, &c.TaskSpec)
+	}
+	t.name, t.eager = c.Name, c.Eager && !c.lazy
 }
 
 // loopOf returns the loop of ctx; it panics if there is none.
@@ -217,6 +240,7 @@ type task struct {
 	ears      *scope // the scope of the await
 	suspended bool
 	interrupt bool // the await ends as cancelled, whatever its waiter says
+	trail     site // the stack of the await, in debug mode
 
 	eager      bool
 	exited     bool // the coroutine has called Goexit
@@ -345,7 +369,7 @@ func (t *task) finishTask(err error) {
 	}
 	t.root.forget()
 	t.loop.tasks.remove(&t.registered)
-	t.coro, t.out, t.waiter, t.ears = nil, nil, nil, nil
+	t.coro, t.out, t.waiter, t.ears, t.trail = nil, nil, nil, nil, nil
 	switch {
 	case !isCancelled(err, ctxErr):
 		t.finish(finished, err)
@@ -424,12 +448,13 @@ func CurrentTask(ctx context.Context) AnyTask {
 }
 
 // AllTasks returns the tasks of the loop of ctx that are not done, in the order
-// of their creation (asyncio.all_tasks).
+// of their creation (asyncio.all_tasks). Only the loop's goroutine may call it.
 func AllTasks(ctx context.Context) []AnyTask {
 	return loopOf(ctx, "AllTasks").AllTasks()
 }
 
 // AllTasks returns the tasks that are not done, in the order of their creation.
+// Only the loop's goroutine may call it.
 func (l *EventLoop) AllTasks() []AnyTask {
 	tasks := make([]AnyTask, 0, l.tasks.count)
 	for e := l.tasks.first; e != nil; e = e.next {

@@ -169,6 +169,18 @@ func TestNestedTimeouts(t *testing.T) {
 			t.Errorf("expired %v, %v", s.outer.Expired(), s.inner.Expired())
 		}
 	})
+	inLoop(t, "TO-009 the outer one expires while the inner one ends", func(t *testing.T, ctx context.Context) {
+		s, outer, inner := nested(ctx, sec(1)+1, sec(1), func(ctx context.Context) error {
+			err := hour(ctx)
+			asyncio.Sleep(context.WithoutCancel(ctx), sec(1)) // the outer one expires meanwhile
+			return err
+		})
+		expectError(t, outer, asyncio.ErrTimeout)
+		expectError(t, inner, asyncio.ErrCancelled)
+		if !s.outer.Expired() || !s.inner.Expired() {
+			t.Errorf("expired %v, %v", s.outer.Expired(), s.inner.Expired())
+		}
+	})
 	inLoop(t, "the outer one first", func(t *testing.T, ctx context.Context) {
 		s, outer, inner := nested(ctx, time.Second, time.Minute, hour)
 		expectError(t, outer, asyncio.ErrTimeout)
