@@ -236,7 +236,7 @@ func gather[T any](ctx context.Context, as []Awaitable[T], settled bool, op stri
 		if f.state != pending {
 			done = append(done, f)
 		} else {
-			f.onDone(g.childDone)
+			f.onDone(g.childDone).awaiter = &g.future
 		}
 	}
 	for _, f := range done {
@@ -330,7 +330,7 @@ func (t *task) waitFor(ctx context.Context, fs []*future, opts WaitOptions) erro
 	}
 	callbacks := make([]*doneCallback, len(fs))
 	for i, f := range fs {
-		callbacks[i] = &doneCallback{future: f, fn: onDone}
+		callbacks[i] = &doneCallback{future: f, fn: onDone, awaiter: &t.future}
 		f.addCallback(callbacks[i])
 	}
 	err := t.park(ctx, w)
@@ -371,7 +371,7 @@ func asCompleted[T any](ctx context.Context, d time.Duration, as []Awaitable[T])
 		return failing[T](err)
 	}
 	for _, f := range todo {
-		cb := &doneCallback{future: f, fn: c.add} // whether anybody looks at the error will be seen
+		cb := &doneCallback{future: f, fn: c.add, awaiter: &t.future} // whether anybody looks at the error will be seen
 		f.addCallback(cb)
 		c.callbacks = append(c.callbacks, cb)
 	}
@@ -484,7 +484,7 @@ func Shield[T any](ctx context.Context, a Awaitable[T]) (T, error) {
 		outer := new(Future[struct{}])
 		outer.init(t.loop, outer)
 		outer.seen = true
-		cb := &doneCallback{future: inner, fn: func(inner *future) {
+		cb := &doneCallback{future: inner, awaiter: &outer.future, fn: func(inner *future) {
 			if outer.state == pending {
 				outer.finish(inner.state, inner.err)
 			}
@@ -541,7 +541,7 @@ func cancelNow[T any](ctx context.Context, a Awaitable[T]) (T, error) {
 			return zero, err
 		}
 		w := &waiter{task: t}
-		cb := &doneCallback{future: f, fn: func(*future) { w.wake(nil) }}
+		cb := &doneCallback{future: f, fn: func(*future) { w.wake(nil) }, awaiter: &t.future}
 		f.addCallback(cb)
 		f.cancelAwait(nil)
 		err := t.park(ctx, w)

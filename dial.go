@@ -158,7 +158,7 @@ func (t *task) dial(ctx context.Context, network, address string, opts *ConnOpti
 		delay = defaultHappyEyeballsDelay
 	}
 	addrs = interleave(addrs)
-	w, failures, err := staggeredRace(ctx, len(addrs), delay,
+	w, winner, failures, err := staggeredRace(ctx, len(addrs), delay,
 		func(ctx context.Context, i int) (*StreamWriter, error) {
 			t, err := current(ctx, "OpenConnection")
 			if err != nil {
@@ -167,7 +167,7 @@ func (t *task) dial(ctx context.Context, network, address string, opts *ConnOpti
 			return t.dialOne(ctx, network, addrs[i], local, "", opts)
 		},
 		func(w *StreamWriter) { w.tr.abort() })
-	if err == nil && w == nil {
+	if err == nil && winner < 0 {
 		err = errors.Join(failures...)
 	}
 	return w, err
@@ -209,49 +209,6 @@ func interleave(addrs []netip.AddrPort) []netip.AddrPort {
 		}
 	}
 	return mixed
-}
-
-// staggeredRace runs attempt 0, and each next one when the one before has failed
-// or has taken longer than delay, without delay if that is negative. The first
-// success cancels the others and is returned; a later one is given to discard. If
-// all have failed it returns their errors in order (asyncio.staggered).
-func staggeredRace[T any](ctx context.Context, n int, delay time.Duration,
-	attempt func(ctx context.Context, i int) (T, error), discard func(T)) (winner T, failures []error, err error) {
-	won := false
-	failures = make([]error, n)
-	err = WithTaskGroup(ctx, func(ctx context.Context, g *TaskGroup) error {
-		for i := range n {
-			ended := NewFuture[struct{}](ctx)
-			g.Go(func(ctx context.Context) error {
-				v, err := attempt(ctx, i)
-				switch {
-				case err != nil:
-					failures[i] = err
-					ended.SetResult(struct{}{})
-				case won:
-					discard(v)
-				default:
-					winner, won = v, true
-					g.Cancel()
-				}
-				return nil
-			})
-			wait := delay
-			if i == n-1 || delay < 0 {
-				wait = Forever
-			}
-			if _, err := WaitFor(ctx, wait, ended); err != nil && err != ErrTimeout {
-				return err
-			}
-		}
-		return nil
-	})
-	if err != nil && won { // cancelled from outside after all
-		discard(winner)
-		var none T
-		winner = none
-	}
-	return winner, failures, err
 }
 
 // lookUp returns the addresses for "host:port".

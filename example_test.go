@@ -512,3 +512,62 @@ func ExampleAnyTask() {
 	// <Task b pending callbacks=1 waits for a future>
 	// <Task c pending waits for b>
 }
+
+// Two mirrors: the second is asked when the first takes more than 50 ms.
+func ExampleStaggeredRace() {
+	ask := func(mirror string, latency time.Duration) asyncio.Coroutine[string] {
+		return func(ctx context.Context) (string, error) { return mirror, asyncio.Sleep(ctx, latency) }
+	}
+	asyncio.Run(context.Background(), func(ctx context.Context) error {
+		mirror, index, errs, err := asyncio.StaggeredRace(ctx, 50*time.Millisecond,
+			ask("far", time.Hour), ask("near", time.Millisecond))
+		fmt.Println(mirror, index, err)
+		fmt.Println(errors.Is(errs[0], asyncio.ErrCancelled))
+		return nil
+	}, asynciotest.WithVirtualClock())
+	// Output:
+	// near 1 <nil>
+	// true
+}
+
+func ExampleTaskFactory() {
+	asyncio.Run(context.Background(), func(ctx context.Context) error {
+		loop := asyncio.CurrentTask(ctx).Loop()
+		loop.SetTaskFactory(func(_ *asyncio.EventLoop, spec *asyncio.TaskSpec) {
+			spec.Name = "worker " + spec.Name
+			spec.Eager = true
+		})
+		hello := func(ctx context.Context) error {
+			fmt.Println("hello from", asyncio.CurrentTask(ctx).Name())
+			return nil
+		}
+		asyncio.Go(ctx, hello, asyncio.WithName("1"))
+		asyncio.Go(ctx, hello, asyncio.WithName("2"), asyncio.LazyStart())
+		fmt.Println("in between")
+		return asyncio.Yield(ctx)
+	})
+	// Output:
+	// hello from worker 1
+	// in between
+	// hello from worker 2
+}
+
+func ExampleFutureCallGraph() {
+	asyncio.Run(context.Background(), func(ctx context.Context) error {
+		answer := asyncio.NewFuture[int](ctx)
+		reader := asyncio.Go(ctx, answer.Wait, asyncio.WithName("reader"))
+		asyncio.Go(ctx, reader.Wait, asyncio.WithName("page"))
+		asyncio.Yield(ctx)
+
+		graph, err := asyncio.CaptureCallGraph(ctx, answer)
+		for err == nil && len(graph.AwaitedBy) > 0 {
+			graph = graph.AwaitedBy[0]
+			fmt.Println("awaited by", graph.Future)
+		}
+		answer.SetResult(42)
+		return err
+	})
+	// Output:
+	// awaited by <Task reader pending callbacks=1 waits for a future>
+	// awaited by <Task page pending waits for reader>
+}

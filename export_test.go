@@ -42,3 +42,6 @@ func (r *Registry) Numbers() []int {
 
 // Timers returns how many timers of the loop are armed.
 func (l *EventLoop) Timers() int { return l.timers.Len() }
+
+// TaskTree returns what a second interrupt prints.
+func (l *EventLoop) TaskTree() string { return l.taskTree() }

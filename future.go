@@ -264,7 +264,8 @@ func (f *future) removeCallback(r runnable) bool {
 type doneCallback struct {
 	future    *future
 	fn        func(*future)
-	retrieves bool // fn looks at the error
+	awaiter   *future // the task, or what a task awaits, that waits by this callback; nil if none does
+	retrieves bool    // fn looks at the error
 	queued    bool
 }
 

@@ -26,15 +26,15 @@ var layers = [][]string{
 	{"doc.go", "errors.go", "ready.go", "registry.go", "clock.go", "network.go", "resolver.go"},
 	{"entry.go"},
 	// The loop: what runs next, who may touch it, where its errors go.
-	{"loop.go options.go report.go running.go"},
+	{"loop.go options.go report.go running.go factory.go"},
 	{"future.go"},
 	// A task has a stack of scopes, a scope tells its task to end, and a
 	// suspended task hears of it.
 	{"task.go scope.go lending.go suspend.go"},
 	// What is done with tasks.
-	{"timeout.go", "waitq.go", "group.go", "offload.go", "now.go", "close.go"},
-	{"await.go"},
-	{"tree.go"},
+	{"timeout.go", "waitq.go", "group.go", "offload.go", "now.go", "close.go", "graph.go"},
+	{"await.go", "tree.go"},
+	{"staggered.go"},
 	{"run.go"},
 	// What tasks share: each is a wait queue and what its tasks wait for.
 	{"lock.go", "event.go", "semaphore.go", "barrier.go", "queue.go"},

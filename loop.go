@@ -60,6 +60,7 @@ type EventLoop struct {
 	buffers   [][]byte // read buffers that no reader needs now
 	failures  registry // errors that nobody has looked at yet
 	handler   ExceptionHandler
+	factory   TaskFactory
 	outside   int // waits on the network and workers: what may wake the loop from outside
 	listening int // descriptors that the poller watches
 	batch     int // callbacks of this pass that have not run yet
@@ -151,8 +152,9 @@ func (l *EventLoop) IsRunning() bool { return l.active.Load() }
 // IsClosed reports whether the loop has been closed. Any goroutine may call it.
 func (l *EventLoop) IsClosed() bool { return l.closed.Load() }
 
-// Debug reports whether debug mode is on: creation sites are recorded, and
-// callbacks that hold up the loop for 100 ms are logged.
+// Debug reports whether debug mode is on: creation sites and the
+// stacks of suspended tasks are recorded, and callbacks that hold up the loop for
+// 100 ms are logged.
 func (l *EventLoop) Debug() bool { return l.debug }
 
 // SetDebug switches debug mode (loop.set_debug). It takes effect at once.

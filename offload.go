@@ -5,7 +5,6 @@ package asyncio
 
 import (
 	"context"
-	"fmt"
 	"slices"
 )
 
@@ -235,11 +234,14 @@ type ThreadFuture[T any] struct {
 func (f *ThreadFuture[T]) start(ctx context.Context, fn Coroutine[T], opts []TaskOption) {
 	defer func() {
 		if p := recover(); p != nil {
-			err, ok := p.(error)
-			if !ok {
-				err = fmt.Errorf("asyncio: RunCoroutineThreadsafe: %v", p)
+			err, misused := p.(*UsageError)
+			if misused {
+				f.finish(err)
+				return
 			}
-			f.finish(err)
+			failure := &PanicError{Value: p, Stack: stack()} // of an option or a task factory
+			f.finish(failure)
+			f.loop.CallExceptionHandler(&ErrorContext{Message: "panic while a task was created", Err: failure})
 		}
 	}()
 	if f.asked != nil {

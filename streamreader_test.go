@@ -323,7 +323,7 @@ func TestStreamReaderReadLine(t *testing.T) {
 			sees(t, got, err, "", errBroken)
 		})
 	})
-	t.Run("STR-023 Lines yields lines and a final partial one", func(t *testing.T) {
+	t.Run("STR-023 P492-002 Lines yields lines and a final partial one", func(t *testing.T) {
 		withReader(t, 0, func(ctx context.Context, r *asyncio.StreamReader) {
 			feed(t, r, "line1\nline2\nline3")
 			feedEOF(t, r)

@@ -84,6 +84,9 @@ func (t *task) suspend(ctx context.Context, w awaited) error {
 	if level != nil {
 		t.forward(level.cause)
 	}
+	if t.loop.debug || t.trail != nil {
+		t.leaveTrail()
+	}
 	t.coro.Suspend()
 	t.loop.g.Store(t.coro.G())
 	t.waiter, t.ears, t.suspended = nil, nil, false
@@ -113,6 +116,22 @@ func (t *task) suspend(ctx context.Context, w awaited) error {
 	}
 	t.unlisten(ears)
 	return err
+}
+
+// trailDepth is how many frames of a suspended task's stack are recorded.
+const trailDepth = 64
+
+// leaveTrail records the stack that is about to be suspended, or forgets the one
+// before if debug mode has been switched off.
+func (t *task) leaveTrail() {
+	if !t.loop.debug {
+		t.trail = nil
+		return
+	}
+	if cap(t.trail) < trailDepth {
+		t.trail = make(site, trailDepth)
+	}
+	t.trail = t.trail[:runtime.Callers(3, t.trail[:trailDepth])]
 }
 
 // doomed reports whether an await with ctx would be interrupted at once.

@@ -15,25 +15,13 @@ func (l *EventLoop) taskTree() string {
 		all = append(all, t.base())
 		root[t.base()] = true
 	}
-	hang := func(above, t *task) {
-		if t != nil && t != above && root[t] {
-			root[t] = false
-			below[above] = append(below[above], t)
-		}
-	}
 	for _, t := range all {
-		if t.parent != nil && t.parent.state == pending {
-			hang(t.parent, t)
-		}
-	}
-	for _, t := range all {
-		if f, ok := t.waiter.(*future); ok {
-			if g, ok := f.canceller.(*gathering); ok {
-				for _, c := range g.children {
-					hang(t, taskOf(c))
-				}
+		for _, above := range t.awaiters() {
+			if above != t {
+				root[t] = false
+				below[above] = append(below[above], t)
+				break
 			}
-			hang(t, taskOf(f))
 		}
 	}
 	drawn := make(map[*task]bool)
@@ -58,9 +46,4 @@ func (l *EventLoop) taskTree() string {
 		}
 	}
 	return b.String()
-}
-
-func taskOf(f *future) *task {
-	t, _ := f.canceller.(*task)
-	return t
 }
