@@ -34,7 +34,7 @@ var layers = [][]string{
 	// What is done with tasks.
 	{"timeout.go", "waitq.go", "group.go", "offload.go", "now.go", "close.go", "graph.go"},
 	{"await.go", "tree.go"},
-	{"staggered.go"},
+	{"gather.go", "wait.go", "completed.go", "staggered.go"},
 	{"run.go"},
 	// What tasks share: each is a wait queue and what its tasks wait for.
 	{"lock.go", "event.go", "semaphore.go", "barrier.go", "queue.go"},
