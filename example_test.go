@@ -24,9 +24,9 @@ func ExampleRun() {
 			fmt.Println(what)
 			return nil
 		}
-		world := asyncio.Go(ctx, func(ctx context.Context) error { return say(ctx, "world", 2*time.Millisecond) })
 		hello := asyncio.Go(ctx, func(ctx context.Context) error { return say(ctx, "hello", time.Millisecond) })
-		return errors.Join(hello.Wait(ctx), world.Wait(ctx))
+		world := asyncio.Go(ctx, func(ctx context.Context) error { return say(ctx, "world", time.Millisecond) })
+		return errors.Join(hello.Wait(ctx), world.Wait(ctx)) // both sleep at once
 	})
 	fmt.Println(err)
 	// Output:

@@ -66,7 +66,8 @@ func NewFuture[T any](ctx context.Context) *Future[T] {
 }
 
 // SetResult finishes the future with a value. It returns ErrInvalidState if it
-// is done already: losing a race with a cancellation is normal.
+// is done already: losing a race with a cancellation is normal. On another
+// goroutine, and after the loop was closed, it returns a *UsageError.
 func (f *Future[T]) SetResult(value T) error {
 	if err := f.settle("SetResult"); err != nil {
 		return err
@@ -78,7 +79,7 @@ func (f *Future[T]) SetResult(value T) error {
 
 // SetError finishes the future with an error, which must not be nil. A
 // cancellation as err is stored like any other error: the future is not
-// cancelled by it. It returns ErrInvalidState if it is done already.
+// cancelled by it. It returns errors like SetResult.
 func (f *Future[T]) SetError(err error) error {
 	if err == nil {
 		return misuse("SetError", ErrBadArgument, "the error is nil; use SetResult")
@@ -203,6 +204,8 @@ func (f *future) settle(op string) error {
 		return misuse(op, ErrWrongGoroutine, "the future belongs to %s; finish it through CallSoonThreadsafe", f.loop.name)
 	case f.state != pending:
 		return fmt.Errorf("%w: %s of a future that is done", ErrInvalidState, op)
+	case f.loop.closed.Load():
+		return misuse(op, ErrLoopClosed, "%s will tell nobody", f.loop.name)
 	}
 	return nil
 }

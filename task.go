@@ -456,6 +456,9 @@ func AllTasks(ctx context.Context) []AnyTask {
 // AllTasks returns the tasks that are not done, in the order of their creation.
 // Only the loop's goroutine may call it.
 func (l *EventLoop) AllTasks() []AnyTask {
+	if !l.mine() {
+		panic(l.elsewhere("AllTasks"))
+	}
 	tasks := make([]AnyTask, 0, l.tasks.count)
 	for e := l.tasks.first; e != nil; e = e.next {
 		tasks = append(tasks, e.owner.(AnyTask))
