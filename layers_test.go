@@ -26,7 +26,7 @@ var layers = [][]string{
 	{"doc.go", "errors.go", "ready.go", "registry.go", "clock.go", "network.go", "resolver.go"},
 	{"entry.go"},
 	// The loop: what runs next, who may touch it, where its errors go.
-	{"loop.go options.go report.go running.go factory.go"},
+	{"loop.go handle.go options.go report.go running.go factory.go"},
 	{"future.go"},
 	// A task has a stack of scopes, a scope tells its task to end, and a
 	// suspended task hears of it.
