@@ -5,6 +5,8 @@ package asyncio_test
 import (
 	"context"
 	"fmt"
+	"math/rand/v2"
+	"slices"
 	"testing"
 	"time"
 
@@ -135,6 +137,85 @@ func TestEvent(t *testing.T) {
 				e.Wait(ctx)
 				e.Clear()
 			})
+			return nil
+		})
+	})
+}
+
+// Random tasks wait for an event that is set and cleared at random, and are
+// cancelled at random. The model is a flag and a list: who is in the list when the
+// flag goes up gets a number, and returns in that order; nobody else does.
+func TestEventRandom(t *testing.T) {
+	type ticket struct{ number int }
+	seeds(t, func(t *testing.T, seed uint64) {
+		asynciotest.Run(t, func(ctx context.Context) error {
+			r := rand.New(rand.NewPCG(seed, 5))
+			var event asyncio.Event
+			up := false
+			var waiting []*ticket
+			numbers, last := 0, 0
+			set := func() {
+				if event.Set(); !up {
+					for _, w := range waiting {
+						numbers++
+						w.number = numbers
+					}
+					up, waiting = true, nil
+				}
+			}
+			worker := func(ctx context.Context) error {
+				for range 4 {
+					for range r.IntN(3) {
+						asyncio.Yield(ctx)
+					}
+					if event.IsSet() != up {
+						t.Errorf("IsSet() = %t, want %t", !up, up)
+					}
+					free := up
+					me := new(ticket)
+					if !free {
+						waiting = append(waiting, me)
+					}
+					err := event.Wait(ctx)
+					waiting = slices.DeleteFunc(waiting, func(w *ticket) bool { return w == me })
+					switch {
+					case err != nil:
+						return err
+					case free:
+					case me.number == 0:
+						t.Error("a task has returned although the flag did not go up")
+					case me.number < last:
+						t.Errorf("number %d has returned after number %d", me.number, last)
+					default:
+						last = me.number
+					}
+				}
+				return nil
+			}
+			var workers []asyncio.AnyFuture
+			for range 20 {
+				workers = append(workers, asyncio.Go(ctx, worker))
+				for range r.IntN(3) {
+					asyncio.Yield(ctx)
+				}
+				switch r.IntN(4) {
+				case 0:
+					set()
+				case 1:
+					event.Clear()
+					up = false
+				case 2:
+					workers[r.IntN(len(workers))].Cancel(nil)
+				case 3: // both before anybody has his turn
+					set()
+					event.Clear()
+					up = false
+					workers[r.IntN(len(workers))].Cancel(nil)
+				}
+			}
+			set()
+			asyncio.Wait(ctx, workers, asyncio.WaitOptions{}) // a deadlock if anybody was forgotten
+			expectText(t, &event, "<Event set>")
 			return nil
 		})
 	})
