@@ -270,8 +270,7 @@ func (e *IncompleteReadError) Is(target error) bool { return target == io.ErrUne
 // stream (asyncio.LimitOverrunError). Nothing is consumed: Discard drops the
 // data, another read with a higher limit gets it. It Is bufio.ErrTooLong.
 type LimitOverrunError struct {
-	// Buffered is what the stream holds: valid until the next call on the
-	// reader, and not to be changed.
+	// Buffered is a copy of what the stream holds.
 	Buffered []byte
 	// Consumed is how many bytes can be discarded without losing a separator.
 	Consumed int

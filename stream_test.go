@@ -1278,3 +1278,52 @@ func TestToThreadInterrupted(t *testing.T) {
 		}
 	})
 }
+
+// A peer that sends in small pieces what ReadExactly has announced to be much
+// must not make the reader allocate for each piece.
+func TestReadExactlyInSmallPieces(t *testing.T) {
+	const pieces, size = 500, 100
+	address := peer(t, func(c *net.TCPConn) error {
+		ack := make([]byte, 1)
+		for range pieces {
+			if _, err := c.Write(make([]byte, size)); err != nil {
+				return err
+			}
+			if _, err := c.Read(ack); err != nil {
+				return err
+			}
+		}
+		return nil
+	})
+	runStreams(t, func(ctx context.Context) error {
+		r, w, err := asyncio.OpenConnection(ctx, "tcp", address, nil)
+		if err != nil {
+			return err
+		}
+		defer w.Close()
+		acks := asyncio.Go(ctx, func(ctx context.Context) error {
+			for sent := 0; sent < pieces; {
+				if r.Buffered() == size*(sent+1) { // the piece is there, and no other
+					sent++
+					w.Write([]byte{1})
+				}
+				if err := asyncio.Yield(ctx); err != nil {
+					return err
+				}
+			}
+			return nil
+		})
+		var before, after runtime.MemStats
+		runtime.ReadMemStats(&before)
+		_, err = r.ReadExactly(ctx, 1<<20)
+		runtime.ReadMemStats(&after)
+		var incomplete *asyncio.IncompleteReadError
+		if !errors.As(err, &incomplete) || len(incomplete.Partial) != pieces*size {
+			t.Errorf("ReadExactly = %v, want the %d bytes that came", err, pieces*size)
+		}
+		if took := after.TotalAlloc - before.TotalAlloc; took > 1<<20 {
+			t.Errorf("%d bytes were allocated for %d that came", took, pieces*size)
+		}
+		return acks.Wait(ctx)
+	})
+}

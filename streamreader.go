@@ -348,7 +348,8 @@ func (r *StreamReader) ReadAll(ctx context.Context) ([]byte, error) {
 
 // Peek returns the next n bytes without consuming them, waiting until they have
 // arrived. If there will be no more it returns those that are left, and why: io.EOF
-// at the end of the stream. The memory is the reader's: it must not be changed, and is valid until the next call.
+// at the end of the stream. The memory is the reader's: it must not be changed, and
+// is valid until the next call.
 func (r *StreamReader) Peek(ctx context.Context, n int) ([]byte, error) {
 	if n < 0 {
 		return nil, misuse("Peek", ErrBadArgument, "%d bytes", n)
@@ -486,28 +487,29 @@ func (r *StreamReader) consume(n int) {
 // smallBuffer is the size of buffers that idle readers leave to the loop.
 const smallBuffer = 16 << 10
 
-// grow makes room for more bytes, and for want in all.
+// grow makes room for more bytes if there is none. want is how many are wanted in
+// all, 0 if that is not known.
 func (r *StreamReader) grow(want int) {
-	if r.buf == nil {
+	switch {
+	case r.buf == nil:
 		r.buf = r.loop.borrowBuffer()
-	}
-	if len(r.buf) < cap(r.buf) && r.start+want <= cap(r.buf) {
 		return
-	}
-	r.compact()
-	have := len(r.buf)
-	if have < cap(r.buf) && want <= cap(r.buf) {
+	case len(r.buf) < cap(r.buf):
+		return
+	case r.start >= cap(r.buf)/2:
+		r.compact()
 		return
 	}
 	// Grow by what has arrived, not by what is announced: a peer that announces
 	// much and sends nothing costs nothing.
+	have := r.Buffered()
 	size := max(2*have, have+smallBuffer)
-	if want > 0 {
-		size = min(size, max(want, have+smallBuffer))
+	if want > have {
+		size = min(size, want)
 	}
 	bigger := make([]byte, have, size)
-	copy(bigger, r.buf)
-	r.buf = bigger
+	copy(bigger, r.buf[r.start:])
+	r.buf, r.start = bigger, 0
 }
 
 // compact moves what is buffered to the front.
