@@ -5,7 +5,6 @@ package asyncio
 import (
 	"context"
 	"iter"
-	"slices"
 	"time"
 )
 
@@ -31,8 +30,10 @@ func asCompleted[T any](ctx context.Context, d time.Duration, as []Awaitable[T])
 	}
 	c := &completions{}
 	var todo []*future
+	known := make(map[*future]bool, len(as))
 	for _, a := range as {
-		if f := coreOf(ctx, a, "AsCompleted"); !slices.Contains(todo, f) {
+		if f := coreOf(ctx, a, "AsCompleted"); !known[f] {
+			known[f] = true
 			todo = append(todo, f)
 		}
 	}

@@ -5,7 +5,6 @@ package asyncio
 
 import (
 	"context"
-	"slices"
 )
 
 // ToThread runs fn, which may block, on a goroutine of its own and suspends the
@@ -69,7 +68,7 @@ type ThreadLimiter struct {
 	loop    *EventLoop // nil before its first use
 	limit   int
 	running int
-	queue   []*threadJob
+	queue   registry // of *threadJob, those that wait for their turn
 }
 
 // NewThreadLimiter returns a limiter for n functions at once. It panics if n is
@@ -94,7 +93,7 @@ func (m *ThreadLimiter) bind(l *EventLoop) error {
 
 func (m *ThreadLimiter) submit(j *threadJob) {
 	if m.running == m.limit {
-		m.queue = append(m.queue, j)
+		m.queue.add(&j.place, j)
 		return
 	}
 	m.running++
@@ -103,28 +102,26 @@ func (m *ThreadLimiter) submit(j *threadJob) {
 
 // withdraw removes a job that has not begun, and reports whether it could.
 func (m *ThreadLimiter) withdraw(j *threadJob) bool {
-	i := slices.Index(m.queue, j)
-	if i < 0 {
-		return false
-	}
-	m.queue = slices.Delete(m.queue, i, i+1)
-	return true
+	waits := j.place.owner != nil
+	m.queue.remove(&j.place)
+	return waits
 }
 
 func (m *ThreadLimiter) finished() {
-	if len(m.queue) == 0 {
+	if m.queue.first == nil {
 		m.running--
 		return
 	}
-	j := m.queue[0]
-	m.queue = slices.Delete(m.queue, 0, 1)
+	j := m.queue.first.owner.(*threadJob)
+	m.queue.remove(&j.place)
 	go j.work()
 }
 
 // A threadJob is a function on its way through a goroutine and back. Posted to
 // the loop it is the function's end.
 type threadJob struct {
-	registered // in loop.workers, by which Close knows of it
+	registered            // in loop.workers, by which Close knows of it
+	place      registered // in limiter.queue
 	loop       *EventLoop
 	limiter    *ThreadLimiter
 	fn         func(context.Context) error
