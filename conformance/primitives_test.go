@@ -73,7 +73,7 @@ func on[T any](do func(f frame, o op, object T) error) func(frame, op) error {
 func (f frame) with(name string, body []op) (*result, error) {
 	var returned *result
 	err := misuses(func() error {
-		return f.objects[name].(locker).With(f.ctx, func(ctx context.Context) (err error) {
+		return within(f.ctx, f.objects[name], func(ctx context.Context) (err error) {
 			f.log("entered %s", name)
 			f.ctx = ctx
 			returned, err = f.block(body)
@@ -87,6 +87,17 @@ func (f frame) with(name string, body []op) (*result, error) {
 		f.log("left %s", name)
 	}
 	return returned, nil
+}
+
+// within runs fn while it holds a lock, or when it has passed a barrier.
+func within(ctx context.Context, object any, fn func(ctx context.Context) error) error {
+	if b, ok := object.(*asyncio.Barrier); ok {
+		if _, err := b.Wait(ctx); err != nil {
+			return err
+		}
+		return fn(ctx)
+	}
+	return object.(locker).With(ctx, fn)
 }
 
 var primitiveOperations = map[string]func(f frame, o op) error{
