@@ -27,6 +27,7 @@ var goOnly = []string{
 	"Now", "Rand", "ErrDeadlock",
 	// What Go has and Python does not.
 	"ErrGoexit", "EventLoop.Context", "RunOption",
+	"SockAddr", "SockAddr.IsZero", "SockAddr.Network",
 	// What asyncio lacks.
 	"TaskGroup.Cancel", "WithLimit",
 	"StreamReader.Buffered", "StreamReader.Discard", "StreamReader.Limit", "StreamReader.Peek", "StreamReader.SetLimit",
@@ -100,7 +101,7 @@ func impliedName(name string, inTable map[string]bool) bool {
 		return inTable[owner]
 	}
 	// The fields of options, results and errors go with their type.
-	fields := strings.HasSuffix(owner, "Options") || strings.HasSuffix(owner, "Error") || owner == "Result" || owner == "TaskSpec"
+	fields := strings.HasSuffix(owner, "Options") || strings.HasSuffix(owner, "Error") || owner == "Result" || owner == "TaskSpec" || owner == "SockAddr"
 	return inTable[owner] && (fields || owner == "Awaitable")
 }
 

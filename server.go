@@ -136,7 +136,12 @@ func (s *Server) listenAtAll(addrs []netip.AddrPort, lo seam.ListenOptions) erro
 
 func (s *Server) listenAt(kind string, at netip.AddrPort, path string, lo seam.ListenOptions) error {
 	ln := &listener{server: s}
-	sl, err := s.loop.net.Listen(kind, at, path, lo, ln)
+	sl, err := s.loop.net.Listen(kind, seam.Addr{AddrPort: at, Path: path}, lo, ln)
+	if err == nil {
+		if err = sl.Start(); err != nil {
+			sl.Close()
+		}
+	}
 	if err != nil {
 		if kind == "tcp" {
 			return &net.OpError{Op: "listen", Net: s.network, Addr: net.TCPAddrFromAddrPort(at), Err: err}

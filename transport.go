@@ -364,7 +364,7 @@ func total(v [][]byte) int {
 // connect makes the connection of tr and waits until it stands. The consumer is
 // told nothing before.
 func (t *task) connect(ctx context.Context, tr *transport, network string, to, local netip.AddrPort, path string) error {
-	conn, err := t.loop.net.Dial(network, to, local, path, tr)
+	conn, err := t.loop.net.Dial(network, seam.Addr{AddrPort: to, Path: path}, seam.Addr{AddrPort: local}, tr)
 	if err != nil {
 		return err
 	}

@@ -11,6 +11,7 @@ import (
 	"errors"
 	"net"
 	"net/netip"
+	"os"
 	"time"
 )
 
@@ -83,31 +84,93 @@ type Poller interface {
 	Close() error
 }
 
+// An Addr is the address of a socket: AddrPort for IP, Path for Unix sockets,
+// abstract if it begins with '@'. The zero Addr is none.
+type Addr struct {
+	AddrPort netip.AddrPort
+	Path     string
+}
+
 // A Network connects and listens. Each loop has one of its own.
+//
+// A real network also implements Adopter; where descriptors can be polled one
+// by one it implements Watcher.
 type Network interface {
 	Poller
 
 	// Dial starts to connect a stream. The Conn is returned at once; h is told
-	// Writable or Failed when Conn.Connected has an answer. network is "tcp"
-	// (to is an IP address and a port) or "unix" (path is a file name, or
-	// abstract if it begins with '@'). local may be the zero AddrPort.
-	Dial(network string, to, local netip.AddrPort, path string, h Handler) (Conn, error)
+	// Writable or Failed when Conn.Connected has an answer. network is "tcp" or
+	// "unix". local may be zero.
+	Dial(network string, to, local Addr, h Handler) (Conn, error)
 
-	// Listen makes a listening socket.
-	Listen(network string, at netip.AddrPort, path string, opts ListenOptions, h Handler) (Listener, error)
+	// Listen makes a socket that is bound, but listens only after Start.
+	Listen(network string, at Addr, opts ListenOptions, h Handler) (Listener, error)
+
+	// OpenPacket makes a socket for datagrams. network is "udp4", "udp6" or
+	// "unixgram". It is bound to local and connected to remote, where these are
+	// not zero.
+	OpenPacket(network string, local, remote Addr, opts PacketOptions, h Handler) (PacketConn, error)
 }
 
 // ListenOptions are the options of a listening socket.
 type ListenOptions struct {
-	Backlog     int           // as in listen(2); 0 means the largest that the system allows
-	NoReuseAddr bool          // do not set SO_REUSEADDR
-	ReusePort   bool          // set SO_REUSEPORT
-	KeepAlive   time.Duration // of accepted connections; 0 means 15 s, negative: none
+	Backlog        int           // as in listen(2); 0 means the largest that the system allows
+	NoReuseAddr    bool          // do not set SO_REUSEADDR
+	ReusePort      bool          // set SO_REUSEPORT
+	KeepAlive      time.Duration // of accepted connections; 0 means 15 s, negative: none
+	KeepSocketFile bool          // do not remove the file of a Unix socket on Close
+}
+
+// PacketOptions are the options of a socket for datagrams.
+type PacketOptions struct {
+	ReusePort bool // set SO_REUSEPORT
+	Broadcast bool // set SO_BROADCAST
+}
+
+// An Adopter takes over what others have opened. From the call on it owns what
+// it is given, and has closed it when it returns an error.
+type Adopter interface {
+	// AdoptConn takes over a connected stream.
+	AdoptConn(c net.Conn, h Handler) (Conn, error)
+
+	// AdoptListener takes over a listening socket. Start only begins to report.
+	AdoptListener(ln net.Listener, opts ListenOptions, h Handler) (Listener, error)
+
+	// AdoptPacket takes over a socket for datagrams.
+	AdoptPacket(c net.PacketConn, h Handler) (PacketConn, error)
+
+	// AdoptFile takes over one end of a pipe, a FIFO, a socket or a character
+	// device. Of a pipe, the half that it has not answers with an error.
+	// CloseWrite of what is no socket is Close.
+	AdoptFile(f *os.File, h Handler) (Conn, error)
+}
+
+// A Watcher polls descriptors of others.
+type Watcher interface {
+	// Watch registers fd, which stays the caller's, for nothing yet. It returns
+	// ErrWatched if fd is registered already. Whoever closes fd must close the
+	// Watch before.
+	Watch(fd int, h Handler) (Watch, error)
+}
+
+// ErrWatched is what Watch returns for a descriptor that is in use on the loop.
+var ErrWatched = errors.New("descriptor is registered already")
+
+// A Watch reports level-triggered: again at each poll, as long as it is so.
+type Watch interface {
+	// Set says for what to watch: Readable, Writable, both or nothing. Hang-ups
+	// and failures are reported as the one that was asked for.
+	Set(r Readiness) error
+
+	// Close ends the reports.
+	Close() error
 }
 
 // A Conn is a byte stream that never blocks. Errors are plain causes (a
 // syscall error as an *os.SyscallError, io.EOF, ErrWouldBlock, net.ErrClosed);
 // the caller adds operation and address.
+//
+// A Conn of the system may also be a syscall.Conn and a FileSender.
 type Conn interface {
 	// Connected returns how the connection attempt ended: nil if it stands,
 	// ErrWouldBlock while it is under way.
@@ -130,7 +193,8 @@ type Conn interface {
 	CloseWrite() error
 
 	// Close closes both halves and frees the descriptor. No report comes after
-	// it. A second Close returns net.ErrClosed.
+	// it. What was written before still arrives. A second Close returns
+	// net.ErrClosed.
 	Close() error
 
 	// Reset closes like Close, but the peer sees a reset and unsent bytes are
@@ -141,8 +205,20 @@ type Conn interface {
 	RemoteAddr() net.Addr
 }
 
+// A FileSender is a Conn to which the kernel can copy a file (sendfile).
+type FileSender interface {
+	// SendFile writes at most n bytes of f from offset on, as far as there is
+	// room, and leaves the position of f alone. 0 without an error is the end of
+	// f. It returns ErrWouldBlock if there is no room, and errors.ErrUnsupported
+	// if the kernel cannot do it with f.
+	SendFile(f *os.File, offset int64, n int) (int, error)
+}
+
 // A Listener accepts connections.
 type Listener interface {
+	// Start begins to listen and to report. It does nothing the second time.
+	Start() error
+
 	// Accept returns the next connection that has arrived, or ErrWouldBlock.
 	// After another error (no descriptor is left, say) the connection still
 	// waits, and is not reported again: call Accept again after a while.
@@ -153,6 +229,26 @@ type Listener interface {
 	Close() error
 
 	Addr() net.Addr
+}
+
+// A PacketConn sends and receives datagrams, and never blocks.
+//
+// One of the system may also be a syscall.Conn.
+type PacketConn interface {
+	// ReadFrom reads the next datagram, of which it drops what has no room in
+	// p, or returns ErrWouldBlock. A failure that the network has told of, a
+	// refused datagram say, is returned once, and the next call goes on.
+	ReadFrom(p []byte) (n int, from Addr, err error)
+
+	// WriteTo sends one datagram, to the connected peer if to is zero. It
+	// returns ErrWouldBlock if there is no room for it now.
+	WriteTo(p []byte, to Addr) error
+
+	// Close closes the socket. No report comes after it.
+	Close() error
+
+	LocalAddr() Addr
+	RemoteAddr() Addr // zero if it is not connected
 }
 
 // An AcceptedConn is a Conn whose Handler is set once, after Accept.

@@ -108,7 +108,7 @@ func BenchmarkDialAccept(b *testing.B) {
 	var crec, arec recorder
 	b.ReportAllocs()
 	for b.Loop() {
-		c, err := n.Dial(p.network, p.at, netip.AddrPort{}, "", &crec)
+		c, err := dialAt(n, p.network, p.at, netip.AddrPort{}, "", &crec)
 		if err != nil {
 			b.Fatal(err)
 		}

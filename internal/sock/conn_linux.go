@@ -29,6 +29,8 @@ type Conn struct {
 	connectErr error // its end
 	portChosen bool  // the kernel chose the local port
 
+	file *adoptedFile // if it is no socket
+
 	local, remote         unix.Sockaddr // as the kernel has told them
 	localAddr, remoteAddr net.Addr      // made from them when asked for
 }
@@ -65,6 +67,11 @@ func (c *Conn) Read(p []byte) (int, error) {
 		case unix.EINTR:
 		case unix.EAGAIN:
 			return 0, seam.ErrWouldBlock
+		case unix.EIO:
+			if c.file != nil && c.file.terminal {
+				return 0, io.EOF // all other ends of a pseudo-terminal are closed
+			}
+			fallthrough
 		default:
 			return 0, os.NewSyscallError("read", errno)
 		}
@@ -149,6 +156,9 @@ func (c *Conn) CloseWrite() error {
 	if c.fd < 0 {
 		return net.ErrClosed
 	}
+	if c.file != nil {
+		return c.Close()
+	}
 	return os.NewSyscallError("shutdown", unix.Shutdown(c.fd, unix.SHUT_WR))
 }
 
@@ -156,6 +166,9 @@ func (c *Conn) CloseWrite() error {
 func (c *Conn) Close() error {
 	if c.fd < 0 {
 		return net.ErrClosed
+	}
+	if c.file != nil {
+		c.file.restore(c.fd)
 	}
 	return closeSocket(&c.fd, &c.desc)
 }
@@ -165,6 +178,9 @@ func (c *Conn) Close() error {
 func (c *Conn) Reset() error {
 	if c.fd < 0 {
 		return net.ErrClosed
+	}
+	if c.file != nil {
+		return c.Close()
 	}
 	// To linger for no time at all is how sockets spell it. If that fails, for
 	// instance because the peer was first, there is nothing left to reset.
@@ -191,7 +207,7 @@ func closeSocket(fd *int, desc **poll.Desc) error {
 // It still answers after Close.
 func (c *Conn) LocalAddr() net.Addr {
 	if c.localAddr == nil {
-		c.localAddr = netAddr(c.local)
+		c.localAddr = c.netAddr(c.local)
 	}
 	return c.localAddr
 }
@@ -199,7 +215,14 @@ func (c *Conn) LocalAddr() net.Addr {
 // RemoteAddr returns the address of the other end, like LocalAddr.
 func (c *Conn) RemoteAddr() net.Addr {
 	if c.remoteAddr == nil {
-		c.remoteAddr = netAddr(c.remote)
+		c.remoteAddr = c.netAddr(c.remote)
 	}
 	return c.remoteAddr
+}
+
+func (c *Conn) netAddr(sa unix.Sockaddr) net.Addr {
+	if c.file != nil {
+		return c.file
+	}
+	return netAddr(sa)
 }

@@ -14,12 +14,12 @@ import (
 
 // Dial starts to connect a stream, as in seam.Network. A failure that is known
 // at once is returned at once.
-func (n *Network) Dial(network string, to, local netip.AddrPort, path string, h seam.Handler) (seam.Conn, error) {
+func (n *Network) Dial(network string, to, local seam.Addr, h seam.Handler) (seam.Conn, error) {
 	switch network {
 	case "tcp":
-		return n.dialTCP(to, local, h)
+		return n.dialTCP(to.AddrPort, local.AddrPort, h)
 	case "unix":
-		return n.dialUnix(path, h)
+		return n.dialUnix(to.Path, local.Path, h)
 	default:
 		return nil, net.UnknownNetworkError(network)
 	}
@@ -57,7 +57,7 @@ func prepareTCP(fd int, local netip.AddrPort) error {
 	return os.NewSyscallError("bind", unix.Bind(fd, sa))
 }
 
-func (n *Network) dialUnix(path string, h seam.Handler) (seam.Conn, error) {
+func (n *Network) dialUnix(path, local string, h seam.Handler) (seam.Conn, error) {
 	remote, err := unixSockaddr(path)
 	if err != nil {
 		return nil, os.NewSyscallError("connect", err)
@@ -66,8 +66,22 @@ func (n *Network) dialUnix(path string, h seam.Handler) (seam.Conn, error) {
 	if err != nil {
 		return nil, err
 	}
+	if local != "" {
+		if err := bindUnix(fd, local); err != nil {
+			unix.Close(fd)
+			return nil, err
+		}
+	}
 	c := &Conn{fd: fd, net: n, remote: remote}
 	return c.connect(h)
+}
+
+func bindUnix(fd int, path string) error {
+	sa, err := unixSockaddr(path)
+	if err == nil {
+		err = unix.Bind(fd, sa)
+	}
+	return os.NewSyscallError("bind", err)
 }
 
 // connect starts to connect c, or closes it.

@@ -36,7 +36,7 @@ func TestDialRefused(t *testing.T) {
 	n := newNetwork(t)
 	p := nobody(t)
 	var rec recorder
-	c, err := n.Dial(p.network, p.at, netip.AddrPort{}, "", &rec)
+	c, err := dialAt(n, p.network, p.at, netip.AddrPort{}, "", &rec)
 	if err == nil {
 		defer c.Close()
 		reported(t, n, &rec, seam.Failed)
@@ -55,7 +55,7 @@ func TestDialUnderWay(t *testing.T) {
 	_, p, _ := listen(t, n, loopback, seam.ListenOptions{Backlog: 1})
 	for range 10 {
 		var rec recorder
-		c, err := n.Dial(p.network, p.at, netip.AddrPort{}, "", &rec)
+		c, err := dialAt(n, p.network, p.at, netip.AddrPort{}, "", &rec)
 		if err != nil {
 			t.Fatal(err)
 		}
@@ -112,7 +112,7 @@ func TestDialFailsAtOnce(t *testing.T) {
 	} {
 		t.Run(test.name, func(t *testing.T) {
 			n := newNetwork(t)
-			c, err := n.Dial(test.p.network, test.p.at, test.local, test.p.path, new(recorder))
+			c, err := dialAt(n, test.p.network, test.p.at, test.local, test.p.path, new(recorder))
 			if c != nil {
 				t.Error("there is a Conn")
 				c.Close()
@@ -124,14 +124,14 @@ func TestDialFailsAtOnce(t *testing.T) {
 
 func TestDialNonsense(t *testing.T) {
 	n := newNetwork(t)
-	if _, err := n.Dial("udp", loopback.at, netip.AddrPort{}, "", new(recorder)); err != net.UnknownNetworkError("udp") {
+	if _, err := dialAt(n, "udp", loopback.at, netip.AddrPort{}, "", new(recorder)); err != net.UnknownNetworkError("udp") {
 		t.Errorf("udp: %v", err)
 	}
 	var ae *net.AddrError
-	if _, err := n.Dial("tcp", netip.AddrPort{}, netip.AddrPort{}, "", new(recorder)); !errors.As(err, &ae) {
+	if _, err := dialAt(n, "tcp", netip.AddrPort{}, netip.AddrPort{}, "", new(recorder)); !errors.As(err, &ae) {
 		t.Errorf("no address: %v", err)
 	}
-	if _, err := n.Dial("tcp", anyPortAt("fe80::1%nosuch", 9), netip.AddrPort{}, "", new(recorder)); !errors.As(err, &ae) {
+	if _, err := dialAt(n, "tcp", anyPortAt("fe80::1%nosuch", 9), netip.AddrPort{}, "", new(recorder)); !errors.As(err, &ae) {
 		t.Errorf("unknown zone: %v", err)
 	}
 }
@@ -141,7 +141,7 @@ func TestDialLocal(t *testing.T) {
 	l, p := peerListen(t, loopback)
 	for _, local := range []netip.AddrPort{anyPort("127.0.0.3"), anyPort("::ffff:127.0.0.3")} {
 		var rec recorder
-		c, err := n.Dial("tcp", p.at, local, "", &rec)
+		c, err := dialAt(n, "tcp", p.at, local, "", &rec)
 		if err != nil {
 			t.Fatal(err)
 		}
@@ -198,7 +198,7 @@ func TestDialSelf(t *testing.T) {
 	p := nobody(t)
 	for _, chosen := range []bool{false, true} {
 		var rec recorder
-		c, err := n.Dial("tcp", p.at, p.at, "", &rec)
+		c, err := dialAt(n, "tcp", p.at, p.at, "", &rec)
 		if err != nil {
 			t.Fatal(err)
 		}
@@ -222,7 +222,7 @@ func TestDialUnixBacklogFull(t *testing.T) {
 	p := place{network: "unix", path: abstractName(t)}
 	listen(t, n, p, seam.ListenOptions{Backlog: 1})
 	for range 10 {
-		c, err := n.Dial(p.network, p.at, netip.AddrPort{}, p.path, new(recorder))
+		c, err := dialAt(n, p.network, p.at, netip.AddrPort{}, p.path, new(recorder))
 		if err != nil {
 			wantSyscall(t, err, "connect", unix.EAGAIN)
 			return
@@ -267,9 +267,9 @@ func TestDialNoDescriptor(t *testing.T) {
 	_, p := peerListen(t, loopback)
 	withoutDescriptors(t, func() {
 		for _, p := range []place{p, {network: "unix", path: "@x"}} {
-			_, err := n.Dial(p.network, p.at, netip.AddrPort{}, p.path, new(recorder))
+			_, err := dialAt(n, p.network, p.at, netip.AddrPort{}, p.path, new(recorder))
 			wantSyscall(t, err, "socket", unix.EMFILE)
-			_, err = n.Listen(p.network, p.at, p.path, seam.ListenOptions{}, new(recorder))
+			_, err = listenAt(n, p.network, p.at, p.path, seam.ListenOptions{}, new(recorder))
 			wantSyscall(t, err, "socket", unix.EMFILE)
 		}
 	})

@@ -19,30 +19,32 @@ var _ seam.Listener = (*Listener)(nil)
 
 // A Listener is a listening socket.
 type Listener struct {
-	fd    int // -1 when closed
-	net   *Network
-	desc  *poll.Desc
-	local unix.Sockaddr
-	addr  net.Addr
-	file  socketFile
+	fd      int // -1 when closed
+	net     *Network
+	handler seam.Handler
+	desc    *poll.Desc // nil before Start
+	backlog int        // -1 if it listens already
+	local   unix.Sockaddr
+	addr    net.Addr
+	file    socketFile
 }
 
-// Listen makes a listening socket, as in seam.Network. An IPv6 socket takes
+// Listen makes a socket that can listen, as in seam.Network. An IPv6 socket takes
 // IPv6 only, so that it and an IPv4 socket can share a port. A socket file that
 // lies at path is replaced; any other file there is an EADDRINUSE.
-func (n *Network) Listen(network string, at netip.AddrPort, path string, opts seam.ListenOptions, h seam.Handler) (seam.Listener, error) {
-	l := &Listener{fd: -1, net: n}
+func (n *Network) Listen(network string, at seam.Addr, opts seam.ListenOptions, h seam.Handler) (seam.Listener, error) {
+	l := &Listener{fd: -1, net: n, handler: h, backlog: opts.Backlog}
 	var err error
 	switch network {
 	case "tcp":
-		err = l.bindTCP(at, opts)
+		err = l.bindTCP(at.AddrPort, opts)
 	case "unix":
-		err = l.bindUnix(path)
+		err = l.bindUnix(at.Path, opts)
 	default:
 		return nil, net.UnknownNetworkError(network)
 	}
 	if err == nil {
-		err = l.listen(opts.Backlog, h)
+		err = l.learnAddr()
 	}
 	if err != nil {
 		if l.fd >= 0 {
@@ -84,11 +86,8 @@ func (l *Listener) bindTCP(at netip.AddrPort, opts seam.ListenOptions) error {
 	return os.NewSyscallError("bind", unix.Bind(l.fd, sa))
 }
 
-func (l *Listener) bindUnix(path string) error {
-	sa, err := unixSockaddr(path)
-	if err != nil {
-		return os.NewSyscallError("bind", err)
-	}
+func (l *Listener) bindUnix(path string, opts seam.ListenOptions) error {
+	var err error
 	if l.fd, err = stream(unix.AF_UNIX); err != nil {
 		return err
 	}
@@ -97,29 +96,44 @@ func (l *Listener) bindUnix(path string) error {
 			return err
 		}
 	}
-	if err := unix.Bind(l.fd, sa); err != nil {
-		return os.NewSyscallError("bind", err)
+	if err := bindUnix(l.fd, path); err != nil {
+		return err
 	}
-	if !abstract(path) {
+	if !abstract(path) && !opts.KeepSocketFile {
 		l.file = statSocket(path)
 	}
 	return nil
 }
 
-// listen begins to take connections, and to report them.
-func (l *Listener) listen(backlog int, h seam.Handler) error {
-	if backlog == 0 {
-		backlog = maxBacklog()
-	}
-	err := unix.Listen(l.fd, backlog)
-	if err != nil {
-		return os.NewSyscallError("listen", err)
-	}
+// learnAddr asks the kernel for the address that the socket is bound to.
+func (l *Listener) learnAddr() error {
+	var err error
 	if l.local, err = unix.Getsockname(l.fd); err != nil {
 		return os.NewSyscallError("getsockname", err)
 	}
 	l.addr = netAddr(l.local)
-	l.desc, err = l.net.Register(l.fd, h)
+	return nil
+}
+
+// Start begins to take connections, and to report them, as in seam.Listener.
+func (l *Listener) Start() error {
+	if l.fd < 0 {
+		return net.ErrClosed
+	}
+	if l.desc != nil {
+		return nil
+	}
+	if l.backlog >= 0 {
+		backlog := l.backlog
+		if backlog == 0 {
+			backlog = maxBacklog()
+		}
+		if err := unix.Listen(l.fd, backlog); err != nil {
+			return os.NewSyscallError("listen", err)
+		}
+	}
+	var err error
+	l.desc, err = l.net.Register(l.fd, l.handler)
 	return err
 }
 

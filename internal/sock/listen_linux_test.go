@@ -126,13 +126,13 @@ func TestAcceptNoDescriptor(t *testing.T) {
 func TestListenInUse(t *testing.T) {
 	n := newNetwork(t)
 	_, p, _ := listen(t, n, loopback, seam.ListenOptions{})
-	_, err := n.Listen(p.network, p.at, "", seam.ListenOptions{}, new(recorder))
+	_, err := listenAt(n, p.network, p.at, "", seam.ListenOptions{}, new(recorder))
 	if !errors.Is(err, unix.EADDRINUSE) {
 		t.Errorf("second Listen: %v, want EADDRINUSE", err)
 	}
 	abs := place{network: "unix", path: abstractName(t)}
 	listen(t, n, abs, seam.ListenOptions{})
-	_, err = n.Listen(abs.network, abs.at, abs.path, seam.ListenOptions{}, new(recorder))
+	_, err = listenAt(n, abs.network, abs.at, abs.path, seam.ListenOptions{}, new(recorder))
 	wantSyscall(t, err, "bind", unix.EADDRINUSE)
 }
 
@@ -153,7 +153,7 @@ func TestReuseAddr(t *testing.T) {
 	defer peer.Close()
 	accept(t, n, l)
 	l.Close()
-	_, err = n.Listen(p.network, p.at, "", seam.ListenOptions{NoReuseAddr: true}, new(recorder))
+	_, err = listenAt(n, p.network, p.at, "", seam.ListenOptions{NoReuseAddr: true}, new(recorder))
 	if !errors.Is(err, unix.EADDRINUSE) {
 		t.Errorf("Listen with NoReuseAddr: %v, want EADDRINUSE", err)
 	}
@@ -168,7 +168,7 @@ func TestBothFamilies(t *testing.T) {
 	for range 10 { // the port may be in use in the other family
 		_, p, _ := listen(t, n, place{network: "tcp", at: anyPort("0.0.0.0")}, seam.ListenOptions{})
 		var l seam.Listener
-		if l, err = n.Listen("tcp", anyPortAt("::", p.at.Port()), "", seam.ListenOptions{}, new(recorder)); err == nil {
+		if l, err = listenAt(n, "tcp", anyPortAt("::", p.at.Port()), "", seam.ListenOptions{}, new(recorder)); err == nil {
 			l.Close()
 			return
 		}
@@ -178,12 +178,12 @@ func TestBothFamilies(t *testing.T) {
 
 func TestListenErrors(t *testing.T) {
 	n := newNetwork(t)
-	if _, err := n.Listen("udp", loopback.at, "", seam.ListenOptions{}, new(recorder)); err != net.UnknownNetworkError("udp") {
+	if _, err := listenAt(n, "udp", loopback.at, "", seam.ListenOptions{}, new(recorder)); err != net.UnknownNetworkError("udp") {
 		t.Errorf("udp: %v", err)
 	}
-	_, err := n.Listen("tcp", anyPort("192.0.2.1"), "", seam.ListenOptions{}, new(recorder))
+	_, err := listenAt(n, "tcp", anyPort("192.0.2.1"), "", seam.ListenOptions{}, new(recorder))
 	wantSyscall(t, err, "bind", unix.EADDRNOTAVAIL)
-	_, err = n.Listen("unix", loopback.at, filepath.Join(t.TempDir(), "no", "dir"), seam.ListenOptions{}, new(recorder))
+	_, err = listenAt(n, "unix", loopback.at, filepath.Join(t.TempDir(), "no", "dir"), seam.ListenOptions{}, new(recorder))
 	wantSyscall(t, err, "bind", unix.ENOENT)
 }
 
@@ -236,7 +236,7 @@ func TestSocketFile(t *testing.T) {
 			if err := make(); err != nil {
 				t.Fatal(err)
 			}
-			_, err := n.Listen("unix", loopback.at, path, seam.ListenOptions{}, new(recorder))
+			_, err := listenAt(n, "unix", loopback.at, path, seam.ListenOptions{}, new(recorder))
 			wantSyscall(t, err, "bind", unix.EADDRINUSE)
 			if !exists() {
 				t.Errorf("the %s is gone", name)

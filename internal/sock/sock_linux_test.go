@@ -160,7 +160,7 @@ func peerListen(t testing.TB, p place) (net.Listener, place) {
 func listen(t testing.TB, n *sock.Network, p place, opts seam.ListenOptions) (seam.Listener, place, *recorder) {
 	t.Helper()
 	rec := new(recorder)
-	l, err := n.Listen(p.network, p.at, p.path, opts, rec)
+	l, err := listenAt(n, p.network, p.at, p.path, opts, rec)
 	if err != nil {
 		t.Fatal(err)
 	}
@@ -175,7 +175,7 @@ func listen(t testing.TB, n *sock.Network, p place, opts seam.ListenOptions) (se
 func dial(t testing.TB, n *sock.Network, p place) (seam.Conn, *recorder) {
 	t.Helper()
 	rec := new(recorder)
-	c, err := n.Dial(p.network, p.at, netip.AddrPort{}, p.path, rec)
+	c, err := dialAt(n, p.network, p.at, netip.AddrPort{}, p.path, rec)
 	if err != nil {
 		t.Fatal(err)
 	}
@@ -284,4 +284,22 @@ func wantSyscall(t testing.TB, err error, call string, cause error) {
 	if !errors.As(err, &se) || se.Syscall != call || !errors.Is(err, cause) {
 		t.Errorf("error %v (%T), want %s: %v", err, err, call, cause)
 	}
+}
+
+// dialAt is Network.Dial for an address in parts.
+func dialAt(n *sock.Network, network string, to, local netip.AddrPort, path string, h seam.Handler) (seam.Conn, error) {
+	return n.Dial(network, seam.Addr{AddrPort: to, Path: path}, seam.Addr{AddrPort: local}, h)
+}
+
+// listenAt is Network.Listen for an address in parts, and Listener.Start.
+func listenAt(n *sock.Network, network string, at netip.AddrPort, path string, opts seam.ListenOptions, h seam.Handler) (seam.Listener, error) {
+	l, err := n.Listen(network, seam.Addr{AddrPort: at, Path: path}, opts, h)
+	if err != nil {
+		return nil, err
+	}
+	if err := l.Start(); err != nil {
+		l.Close()
+		return nil, err
+	}
+	return l, nil
 }

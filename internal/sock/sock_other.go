@@ -7,7 +7,6 @@ package sock
 
 import (
 	"errors"
-	"net/netip"
 
 	"github.com/goasyncio/asyncio/internal/seam"
 )
@@ -15,11 +14,16 @@ import (
 type vector struct{}
 
 // Dial returns errors.ErrUnsupported.
-func (*Network) Dial(network string, to, local netip.AddrPort, path string, h seam.Handler) (seam.Conn, error) {
+func (*Network) Dial(network string, to, local seam.Addr, h seam.Handler) (seam.Conn, error) {
 	return nil, errors.ErrUnsupported
 }
 
 // Listen returns errors.ErrUnsupported.
-func (*Network) Listen(network string, at netip.AddrPort, path string, opts seam.ListenOptions, h seam.Handler) (seam.Listener, error) {
+func (*Network) Listen(network string, at seam.Addr, opts seam.ListenOptions, h seam.Handler) (seam.Listener, error) {
+	return nil, errors.ErrUnsupported
+}
+
+// OpenPacket returns errors.ErrUnsupported.
+func (*Network) OpenPacket(network string, local, remote seam.Addr, opts seam.PacketOptions, h seam.Handler) (seam.PacketConn, error) {
 	return nil, errors.ErrUnsupported
 }
