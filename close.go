@@ -44,6 +44,7 @@ func (l *EventLoop) Close() error {
 	}
 	err := l.shutDown()
 	l.reportFailures()
+	l.abandoning = true
 	for _, owner := range l.open.owners() {
 		owner.(interface{ abandon() }).abandon()
 	}

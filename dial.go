@@ -1,4 +1,4 @@
-// Opening connections: look the name up, try its addresses, shake hands.
+// Opening transports: look the name up, try its addresses, shake hands.
 
 package asyncio
 
@@ -8,37 +8,44 @@ import (
 	"errors"
 	"net"
 	"net/netip"
-	"slices"
 	"time"
+
+	"github.com/goasyncio/asyncio/internal/seam"
 )
 
-// ConnOptions are the options of OpenConnection. The zero value, or nil, is a
-// plain connection with the defaults.
+// ConnOptions are the options of OpenConnection and CreateConnection. The zero
+// value, or nil, is a plain connection with the defaults.
 type ConnOptions struct {
 	// TLS makes the connection a TLS client's, by crypto/tls. If its ServerName
-	// is empty, the host of the address is verified. Nil means plain.
+	// is empty, the host of the address is verified; where there is none, of a Unix
+	// socket or with Conn, it must be given. Nil means plain.
 	//
 	// If the peer closes without the alert that ends a TLS stream, reads return
 	// io.EOF between two records and io.ErrUnexpectedEOF inside one, as with
 	// crypto/tls: popular servers do that. Trust a length, not the end.
 	TLS *tls.Config
 
-	// TLSHandshakeTimeout limits the handshake: 60 s if zero.
+	// TLSHandshakeTimeout limits the handshake: 60 s if zero. Only with TLS.
 	TLSHandshakeTimeout time.Duration
 
 	// TLSShutdownTimeout limits how long Close may take to send what is
-	// buffered; then the connection is aborted. 30 s if zero.
+	// buffered; then the connection is aborted. 30 s if zero. Only with TLS.
 	TLSShutdownTimeout time.Duration
 
 	// Resolver looks the host up: the loop's if nil.
 	Resolver Resolver
 
-	// LocalAddr is the address to connect from, "host:port" with an IP address
-	// as host; any if empty.
+	// LocalAddr is the address to connect from, "host:port", or a path for a Unix
+	// socket; any if empty.
 	LocalAddr string
 
+	// Conn is a connection that exists already, and is used instead of a new one.
+	// It is owned by the library from the call on. Network and address must be
+	// empty then.
+	Conn net.Conn
+
 	// Limit is how long a line may be that ReadLine and ReadUntil return, in
-	// bytes: 64 KiB if zero.
+	// bytes: 64 KiB if zero. Only for OpenConnection.
 	Limit int
 
 	// HappyEyeballsDelay is how long an address may take until the next one
@@ -48,66 +55,60 @@ type ConnOptions struct {
 
 const defaultHappyEyeballsDelay = 250 * time.Millisecond
 
-// OpenConnection connects to address and returns the two halves of the
-// connection (asyncio.open_connection). network is "tcp", "tcp4" or "tcp6" with an
-// address "host:port" as in package net, or "unix" with the path of a socket, which
-// is abstract if it begins with '@'.
-//
-// A name is looked up without blocking the loop. If it has several addresses,
-// IPv6 and IPv4 take turns, and the next one is tried when one has failed or has
-// taken too long; the first connection that stands is used.
-//
-// Errors are a *net.OpError, joined if several addresses have failed, with a
-// *net.DNSError for a name that does not exist. A cancelled OpenConnection leaves no
-// connection behind. The caller has to Close the writer.
-func OpenConnection(ctx context.Context, network, address string, opts *ConnOptions) (*StreamReader, *StreamWriter, error) {
-	t, err := current(ctx, "OpenConnection")
-	if err != nil {
-		return nil, nil, err
+// check says what is wrong with the options.
+func (o *ConnOptions) check(op, network, address string) error {
+	if o.Conn != nil && (network != "" || address != "" || o.LocalAddr != "") {
+		return misuse(op, ErrBadArgument, "both a connection and an address")
 	}
-	if opts == nil {
-		opts = new(ConnOptions)
+	if o.Conn == nil && network == "" {
+		return misuse(op, ErrBadArgument, "neither a network and an address nor a connection")
 	}
-	if opts.Limit < 0 {
-		return nil, nil, misuse("OpenConnection", ErrBadArgument, "the limit is %d", opts.Limit)
+	if o.TLS != nil && o.TLS.ServerName == "" && !o.TLS.InsecureSkipVerify && (o.Conn != nil || network == "unix") {
+		return misuse(op, ErrBadArgument, "TLS needs a ServerName to verify, since there is no host")
 	}
-	w, err := t.dial(ctx, network, address, opts)
-	if err != nil {
-		return nil, nil, dialError(network, address, err)
-	}
-	if opts.TLS == nil {
-		return w.reader, w, nil
-	}
-	config := opts.TLS
-	if config.ServerName == "" && !config.InsecureSkipVerify {
+	setup := o.tls("")
+	return setup.check(op)
+}
+
+// tls returns how to begin TLS with the host of an address.
+func (o *ConnOptions) tls(address string) tlsSetup {
+	s := tlsSetup{config: o.TLS, handshake: o.TLSHandshakeTimeout, shutdown: o.TLSShutdownTimeout}
+	if s.config != nil && s.config.ServerName == "" && !s.config.InsecureSkipVerify {
 		host, _, err := net.SplitHostPort(address)
 		if err != nil {
 			host = address
 		}
-		config = config.Clone()
-		config.ServerName = host
+		s.config = s.config.Clone()
+		s.config.ServerName = host
 	}
-	w.linger = opts.TLSShutdownTimeout
-	if w.linger == 0 {
-		w.linger = defaultShutdownTimeout
-	}
-	returned := false
-	defer func() {
-		if !returned { // a function of the config has panicked
-			w.tr.abort()
+	return s
+}
+
+// open opens a connection, with TLS if it is asked for. make returns the transport
+// of a new consumer; it is called for each address that is tried. The consumer of
+// the transport that is returned has been told nothing yet.
+func (t *task) open(ctx context.Context, op, network, address string, opts *ConnOptions, make func() *transport) (*transport, error) {
+	if err := opts.check(op, network, address); err != nil {
+		if opts.Conn != nil {
+			opts.Conn.Close()
 		}
-	}()
-	err = t.startTLS(ctx, w, config, opts.TLSHandshakeTimeout)
-	returned = true
-	switch {
-	case err == nil:
-		return w.reader, w, nil
-	case isCancelled(err, nil):
-		w.tr.abort()
-	default:
-		w.shut() // the peer shall get the alert that says why
+		return nil, err
 	}
-	return nil, nil, dialError(network, address, err)
+	var tr *transport
+	var err error
+	if opts.Conn != nil {
+		address = "existing connection"
+		tr, err = t.adopt(opts.Conn, make)
+	} else {
+		tr, err = t.dial(ctx, network, address, opts, make)
+	}
+	if err == nil && opts.TLS != nil {
+		err = t.secure(ctx, tr, opts.tls(address), nil)
+	}
+	if err != nil {
+		return nil, dialError(network, address, err)
+	}
+	return tr, nil
 }
 
 // dialError gives err the operation and address, unless it is a cancellation or
@@ -121,70 +122,128 @@ func dialError(network, address string, err error) error {
 	return &net.OpError{Op: "dial", Net: network, Addr: target{network, address}, Err: err}
 }
 
-// target is an address as it was given.
-type target struct{ network, address string }
-
-func (a target) Network() string { return a.network }
-func (a target) String() string  { return a.address }
-
-// dial returns a plain stream that is connected.
-func (t *task) dial(ctx context.Context, network, address string, opts *ConnOptions) (*StreamWriter, error) {
-	var local netip.AddrPort
-	if opts.LocalAddr != "" {
-		var err error
-		if local, err = netip.ParseAddrPort(opts.LocalAddr); err != nil {
-			return nil, &net.AddrError{Err: "not an IP address and port", Addr: opts.LocalAddr}
-		}
+// adopt takes over a connection that exists already.
+func (t *task) adopt(c net.Conn, make func() *transport) (*transport, error) {
+	a, err := t.loop.adopter()
+	if err != nil {
+		c.Close()
+		return nil, err
 	}
+	tr := make()
+	conn, err := a.AdoptConn(c, tr)
+	if err != nil {
+		return nil, err
+	}
+	tr.use(conn)
+	tr.established()
+	return tr, nil
+}
+
+// dial returns a transport that is connected.
+func (t *task) dial(ctx context.Context, network, address string, opts *ConnOptions, make func() *transport) (*transport, error) {
 	if network == "unix" {
-		return t.dialOne(ctx, network, netip.AddrPort{}, local, address, opts)
+		return t.dialOne(ctx, network, seam.Addr{Path: address}, seam.Addr{Path: opts.LocalAddr}, make)
 	}
 	addrs, err := t.lookUp(ctx, network, address, opts.Resolver)
 	if err != nil {
 		return nil, err
 	}
-	if local.IsValid() {
-		addrs = slices.DeleteFunc(addrs, func(a netip.AddrPort) bool { return a.Addr().Unmap().Is4() != local.Addr().Unmap().Is4() })
-		if len(addrs) == 0 {
-			return nil, &net.AddrError{Err: "no address of the family of the local one", Addr: address}
-		}
+	pairs, err := t.withLocal(ctx, network, interleave(addrs), opts)
+	if err != nil {
+		return nil, err
 	}
-	if len(addrs) == 1 {
-		return t.dialOne(ctx, network, addrs[0], local, "", opts)
+	if len(pairs) == 1 {
+		return t.dialOne(ctx, network, pairs[0].to, pairs[0].local, make)
 	}
 	delay := opts.HappyEyeballsDelay
 	if delay == 0 {
 		delay = defaultHappyEyeballsDelay
 	}
-	addrs = interleave(addrs)
-	w, winner, failures, err := staggeredRace(ctx, len(addrs), delay,
-		func(ctx context.Context, i int) (*StreamWriter, error) {
+	tr, winner, failures, err := staggeredRace(ctx, len(pairs), delay,
+		func(ctx context.Context, i int) (*transport, error) {
 			t, err := current(ctx, "OpenConnection")
 			if err != nil {
 				return nil, err
 			}
-			return t.dialOne(ctx, network, addrs[i], local, "", opts)
+			return t.dialOne(ctx, network, pairs[i].to, pairs[i].local, make)
 		},
-		func(w *StreamWriter) { w.tr.abort() })
+		func(tr *transport) { tr.abort() })
 	if err == nil && winner < 0 {
 		err = errors.Join(failures...)
 	}
-	return w, err
+	return tr, err
+}
+
+// A pair is where to connect to, and where from.
+type pair struct{ to, local seam.Addr }
+
+// withLocal gives each address a local one of its family. Addresses for which there
+// is none are left out.
+func (t *task) withLocal(ctx context.Context, network string, addrs []netip.AddrPort, opts *ConnOptions) ([]pair, error) {
+	var locals []netip.AddrPort
+	if opts.LocalAddr != "" {
+		var err error
+		if locals, err = t.localAddresses(ctx, network, opts.LocalAddr, opts.Resolver); err != nil {
+			return nil, err
+		}
+	}
+	var pairs []pair
+	for _, a := range addrs {
+		if opts.LocalAddr == "" {
+			pairs = append(pairs, pair{to: seam.Addr{AddrPort: a}})
+			continue
+		}
+		for _, local := range locals {
+			if sameFamily(a, local) {
+				pairs = append(pairs, pair{seam.Addr{AddrPort: a}, seam.Addr{AddrPort: local}})
+				break
+			}
+		}
+	}
+	if len(pairs) == 0 {
+		return nil, &net.AddrError{Err: "no address of the family of the local one", Addr: opts.LocalAddr}
+	}
+	return pairs, nil
+}
+
+func sameFamily(a, b netip.AddrPort) bool { return a.Addr().Unmap().Is4() == b.Addr().Unmap().Is4() }
+
+// localAddresses returns what "host:port" stands for on this machine: without a
+// host, any address of either family.
+func (t *task) localAddresses(ctx context.Context, network, address string, r Resolver) ([]netip.AddrPort, error) {
+	host, port, err := net.SplitHostPort(address)
+	if err != nil {
+		return nil, err
+	}
+	if host != "" {
+		return t.lookUp(ctx, network, address, r)
+	}
+	anyAddr, err := t.lookUp(ctx, "tcp", net.JoinHostPort("0.0.0.0", port), r)
+	if err != nil {
+		return nil, err
+	}
+	v4 := anyAddr[0]
+	v6 := netip.AddrPortFrom(netip.IPv6Unspecified(), v4.Port())
+	switch network {
+	case "tcp4":
+		return []netip.AddrPort{v4}, nil
+	case "tcp6":
+		return []netip.AddrPort{v6}, nil
+	}
+	return []netip.AddrPort{v4, v6}, nil
 }
 
 // dialOne connects to one address.
-func (t *task) dialOne(ctx context.Context, network string, to, local netip.AddrPort, path string, opts *ConnOptions) (*StreamWriter, error) {
-	w := newStream(t.loop, network, opts.Limit)
+func (t *task) dialOne(ctx context.Context, network string, to, local seam.Addr, make func() *transport) (*transport, error) {
 	kind := "tcp"
-	address := to.String()
 	if network == "unix" {
-		kind, address = "unix", path
+		kind = "unix"
 	}
-	w.attach(newTransport(t.loop, w))
-	if err := t.connect(ctx, w.tr, kind, to, local, path); err != nil {
-		return nil, dialError(network, address, err)
+	tr := make()
+	if err := t.connect(ctx, tr, kind, to, local); err != nil {
+		return nil, dialError(network, SockAddr(to).String(), err)
 	}
-	return w, nil
+	return tr, nil
 }
 
 // interleave lets the families of addresses take turns, beginning with the

@@ -30,6 +30,7 @@ var goOnly = []string{
 	"SockAddr", "SockAddr.IsZero", "SockAddr.Network",
 	// What asyncio lacks.
 	"TaskGroup.Cancel", "WithLimit",
+	"Server.Shutdown", "Transport.Loop", "StreamReader.Close",
 	"StreamReader.Buffered", "StreamReader.Discard", "StreamReader.Limit", "StreamReader.Peek", "StreamReader.SetLimit",
 }
 
@@ -39,7 +40,7 @@ var everywhere = []string{"String", "Error", "Is", "Unwrap"}
 // likeOthers are types with the methods of another one, which has its rows.
 var likeOthers = map[string]string{
 	"AnyFuture": "Future", "AnyTask": "Task", "TimerHandle": "Handle", "BoundedSemaphore": "Semaphore",
-	"LifoQueue": "Queue", "PriorityQueue": "Queue",
+	"LifoQueue": "Queue", "PriorityQueue": "Queue", "Protocol": "BaseProtocol", "BufferedProtocol": "BaseProtocol", "NopProtocol": "Protocol",
 }
 
 // A nameRow is a row of the table. Its Go names are none if there is no
@@ -94,8 +95,11 @@ func impliedName(name string, inTable map[string]bool) bool {
 	if !ok {
 		return false
 	}
-	if other, ok := likeOthers[owner]; ok && (inTable[other+"."+member] || slices.Contains(goOnly, other+"."+member)) {
-		return true
+	if other, ok := likeOthers[owner]; ok {
+		name := other + "." + member
+		if inTable[name] || slices.Contains(goOnly, name) || impliedName(name, inTable) {
+			return true
+		}
 	}
 	if slices.Contains(everywhere, member) {
 		return inTable[owner]

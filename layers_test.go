@@ -40,10 +40,10 @@ var layers = [][]string{
 	{"lock.go", "event.go", "semaphore.go", "barrier.go", "queue.go"},
 	{"condition.go"},
 	// Connections: a descriptor, bytes that suspend, who calls, who answers.
-	{"transport.go"},
-	{"streamreader.go streamwriter.go tls.go"},
-	{"dial.go"},
-	{"server.go"},
+	{"transport.go tls.go", "lookup.go"},
+	{"pipe.go", "dial.go"},
+	{"streamreader.go streamwriter.go", "protocol.go protocoltransport.go", "server.go"},
+	{"stream.go", "streamserver.go", "connect.go", "protocolserver.go"},
 }
 
 // A fileUse is a name that a file uses and another one declares: of the package, or a

@@ -58,6 +58,7 @@ type EventLoop struct {
 	lookups   any      // the *ThreadLimiter of name look-ups
 	limiter   any      // the *ThreadLimiter of ToThread, once it is needed
 	buffers   [][]byte // read buffers that no reader needs now
+	scratch   []byte   // what protocols are handed bytes in
 	failures  registry // errors that nobody has looked at yet
 	handler   ExceptionHandler
 	factory   TaskFactory
@@ -71,7 +72,8 @@ type EventLoop struct {
 	taskCount uint64
 	cycle     bool // a cancellation has met a task that it came through
 
-	closing bool // Close is ending the tasks
+	closing    bool // Close is ending the tasks
+	abandoning bool // Close is closing the connections; there will be no pass any more
 
 	// Any goroutine.
 	stepping atomic.Pointer[string] // the task that had its turn last, while closing

@@ -4,6 +4,7 @@ package asyncio
 
 import (
 	"context"
+	"crypto/tls"
 	"errors"
 	"fmt"
 	"net"
@@ -14,12 +15,16 @@ import (
 	"github.com/goasyncio/asyncio/internal/seam"
 )
 
-// ServerOptions are the options of StartServer. The zero value, or nil, has the
-// defaults.
+// ServerOptions are the options of StartServer and CreateServer. The zero value,
+// or nil, has the defaults.
 type ServerOptions struct {
-	// Limit is how long a line may be that ReadLine and ReadUntil return, in
-	// bytes: 64 KiB if zero.
-	Limit int
+	// AlsoAt are further addresses to listen at, of the same network.
+	AlsoAt []string
+
+	// Listener is a listener that exists already, and is used instead of new ones.
+	// It is owned by the library from the call on. Network and address must be
+	// empty then.
+	Listener net.Listener
 
 	// Backlog is how many connections may wait to be accepted; the most that
 	// the system allows if zero.
@@ -35,55 +40,116 @@ type ServerOptions struct {
 	// KeepAlive is the interval of TCP keep-alive probes: 15 s if zero, none if
 	// negative.
 	KeepAlive time.Duration
+
+	// KeepSocketFile leaves the file of a Unix socket in place when the server is
+	// closed. Otherwise it is removed, unless somebody else's has taken its place.
+	KeepSocketFile bool
+
+	// StartLater leaves the server without accepting until StartServing or
+	// ServeForever is called. Its addresses are taken at once.
+	StartLater bool
+
+	// MaxConnections is how many connections the server has at once; further ones
+	// wait in the backlog. There is no limit if zero.
+	MaxConnections int
+
+	// Limit is how long a line may be that ReadLine and ReadUntil return, in
+	// bytes: 64 KiB if zero. Only for StartServer.
+	Limit int
+
+	// TLS makes the connections a TLS server's, by crypto/tls. Nil means plain.
+	TLS *tls.Config
+
+	// TLSHandshakeTimeout limits the handshake: 60 s if zero. Only with TLS.
+	TLSHandshakeTimeout time.Duration
+
+	// TLSShutdownTimeout limits how long closing a connection may take to send
+	// what is buffered; then it is aborted. 30 s if zero. Only with TLS.
+	TLSShutdownTimeout time.Duration
+
+	// HandshakeFailed is told, on the loop, of handshakes that failed. Without it
+	// they go to the exception handler. Only with TLS.
+	HandshakeFailed func(remote net.Addr, err error)
+
+	// Resolver looks the host up: the loop's if nil.
+	Resolver Resolver
 }
 
-// Handler serves one connection of a Server.
-type Handler = func(ctx context.Context, r *StreamReader, w *StreamWriter) error
+// check says what is wrong with the options.
+func (o *ServerOptions) check(op, network, address string) error {
+	setup := o.tls()
+	switch {
+	case o.Listener != nil && (network != "" || address != "" || len(o.AlsoAt) > 0):
+		return misuse(op, ErrBadArgument, "both a listener and an address")
+	case o.Listener == nil && network == "":
+		return misuse(op, ErrBadArgument, "neither a network and an address nor a listener")
+	case o.Listener != nil && (o.Backlog != 0 || o.NoReuseAddr || o.ReusePort || o.KeepAlive != 0):
+		return misuse(op, ErrBadArgument, "options of a new listener for one that exists already")
+	case o.Limit < 0:
+		return misuse(op, ErrBadArgument, "the limit is %d", o.Limit)
+	case o.Backlog < 0:
+		return misuse(op, ErrBadArgument, "the backlog is %d", o.Backlog)
+	case o.MaxConnections < 0:
+		return misuse(op, ErrBadArgument, "%d connections", o.MaxConnections)
+	case o.TLS == nil && o.HandshakeFailed != nil:
+		return misuse(op, ErrBadArgument, "HandshakeFailed without TLS")
+	}
+	return setup.check(op)
+}
 
-// Server listens for connections and runs a task for each (asyncio.Server). It
-// belongs to its loop's goroutine.
+func (o *ServerOptions) tls() tlsSetup {
+	return tlsSetup{config: o.TLS, server: true, handshake: o.TLSHandshakeTimeout, shutdown: o.TLSShutdownTimeout}
+}
+
+// Server listens for connections and serves each with a task or a Protocol
+// (asyncio.Server). It belongs to its loop's goroutine.
 type Server struct {
 	loop      *EventLoop
 	values    context.Context
-	handler   Handler
-	limit     int
+	options   ServerOptions
 	network   string
+	reception reception
 	listeners []*listener
-	clients   registry // of *StreamWriter
+	clients   registry // of *transport
+	services  registry // of *service: the tasks of connections
+	started   bool
 	closed    bool
 	serving   bool // a task is in ServeForever
 	closers   []*waiter
 }
 
-// StartServer listens at address and serves each connection by a task that runs
-// handler (asyncio.start_server). network is "tcp", "tcp4" or "tcp6" with "host:port"
-// as in package net, or "unix" with a path, abstract if it begins with '@'. A host
-// with several addresses is served at all of them; without a host, at all of the
-// machine's. Port 0 takes a free port, the same at each address.
-//
-// The task has the values of ctx. When handler returns, its connection is closed.
-// Its error, or its panic, ends that connection only, and goes to the exception
-// handler. A cancellation is not reported, nor is net.ErrClosed after CloseClients
-// or AbortClients.
-//
-// Errors of accepting do not end the server: when the process has run out of
-// descriptors it reports that once, and tries again every second.
-func StartServer(ctx context.Context, network, address string, handler Handler, opts *ServerOptions) (*Server, error) {
-	t, err := current(ctx, "StartServer")
+// A reception is what a server does with the connections that it has accepted.
+type reception interface {
+	// receive returns the transport of a new consumer.
+	receive(l *EventLoop, network string) *transport
+	// needsTask says whether serve suspends.
+	needsTask() bool
+	// serve serves a connection that is open. An error is reported.
+	serve(ctx context.Context, tr *transport) error
+}
+
+// newServer makes a server that listens, and accepts unless that is to come later.
+func newServer(ctx context.Context, op, network, address string, r reception, opts *ServerOptions) (*Server, error) {
+	t, err := current(ctx, op)
 	if err != nil {
 		return nil, err
-	}
-	if handler == nil {
-		return nil, misuse("StartServer", ErrBadArgument, "the handler is nil")
 	}
 	if opts == nil {
 		opts = new(ServerOptions)
 	}
-	if opts.Limit < 0 {
-		return nil, misuse("StartServer", ErrBadArgument, "the limit is %d", opts.Limit)
+	s := &Server{loop: t.loop, values: valuesOf(ctx), options: *opts, network: network, reception: r}
+	if err := opts.check(op, network, address); err != nil {
+		if opts.Listener != nil {
+			opts.Listener.Close()
+		}
+		return nil, err
 	}
-	s := &Server{loop: t.loop, values: valuesOf(ctx), handler: handler, limit: opts.Limit, network: network}
-	if err := s.listen(ctx, t, address, opts); err != nil {
+	if opts.Listener != nil {
+		err = s.adopt(opts.Listener)
+	} else {
+		err = s.listen(ctx, t, append([]string{address}, opts.AlsoAt...))
+	}
+	if err != nil {
 		s.closeListeners()
 		var op *net.OpError
 		if isCancelled(err, nil) || errors.As(err, &op) {
@@ -94,95 +160,93 @@ func StartServer(ctx context.Context, network, address string, handler Handler, 
 	return s, nil
 }
 
-// listen opens the listeners.
-func (s *Server) listen(ctx context.Context, t *task, address string, opts *ServerOptions) error {
-	lo := seam.ListenOptions{Backlog: opts.Backlog, NoReuseAddr: opts.NoReuseAddr, ReusePort: opts.ReusePort, KeepAlive: opts.KeepAlive}
-	if s.network == "unix" {
-		return s.listenAt("unix", netip.AddrPort{}, address, lo)
+// adopt takes over a listener that exists already.
+func (s *Server) adopt(from net.Listener) error {
+	a, err := s.loop.adopter()
+	if err != nil {
+		from.Close()
+		return err
 	}
-	addrs, err := s.addresses(ctx, t, address)
+	s.network = from.Addr().Network()
+	ln := &listener{server: s}
+	sl, err := a.AdoptListener(from, seam.ListenOptions{KeepSocketFile: s.options.KeepSocketFile}, ln)
 	if err != nil {
 		return err
 	}
+	ln.use(sl)
+	return s.startUnlessLater()
+}
+
+// listen opens the listeners.
+func (s *Server) listen(ctx context.Context, t *task, addresses []string) error {
+	var at []seam.Addr
+	for _, address := range addresses {
+		if s.network == "unix" {
+			at = append(at, seam.Addr{Path: address})
+			continue
+		}
+		addrs, err := t.localAddresses(ctx, s.network, address, s.options.Resolver)
+		if err != nil {
+			return err
+		}
+		for _, a := range addrs {
+			at = append(at, seam.Addr{AddrPort: a})
+		}
+	}
+	at = unique(at)
 	const attempts = 10 // to find a port that is free at every address
 	for i := 1; ; i++ {
-		err := s.listenAtAll(addrs, lo)
-		if err == nil || i == attempts || addrs[0].Port() != 0 || !errors.Is(err, syscall.EADDRINUSE) {
+		err := s.listenAtAll(at)
+		if err == nil || i == attempts || at[0].AddrPort.Port() != 0 || !errors.Is(err, syscall.EADDRINUSE) {
 			return err
 		}
 		s.closeListeners()
 	}
 }
 
-func (s *Server) listenAtAll(addrs []netip.AddrPort, lo seam.ListenOptions) error {
-	port := addrs[0].Port()
+// listenAtAll listens at all addresses. Those with port 0 get the same one.
+func (s *Server) listenAtAll(at []seam.Addr) error {
+	var port uint16
 	var unavailable error
-	for _, a := range addrs {
-		err := s.listenAt("tcp", netip.AddrPortFrom(a.Addr(), port), "", lo)
+	for _, a := range at {
+		if a.AddrPort.IsValid() && a.AddrPort.Port() == 0 {
+			a.AddrPort = netip.AddrPortFrom(a.AddrPort.Addr(), port)
+		}
+		ln, err := s.listenAt(a)
 		switch {
 		case errors.Is(err, syscall.EADDRNOTAVAIL) || errors.Is(err, syscall.EAFNOSUPPORT):
 			unavailable = err // a family that this machine does not have
 		case err != nil:
 			return err
-		case port == 0:
-			port = s.Addr().(*net.TCPAddr).AddrPort().Port()
+		case a.AddrPort.IsValid() && a.AddrPort.Port() == 0:
+			port = ln.listener.Addr().(*net.TCPAddr).AddrPort().Port()
 		}
 	}
 	if len(s.listeners) == 0 {
 		return unavailable
 	}
-	return nil
+	return s.startUnlessLater()
 }
 
-func (s *Server) listenAt(kind string, at netip.AddrPort, path string, lo seam.ListenOptions) error {
+func (s *Server) listenAt(at seam.Addr) (*listener, error) {
+	kind := "tcp"
+	if s.network == "unix" {
+		kind = "unix"
+	}
+	o := &s.options
 	ln := &listener{server: s}
-	sl, err := s.loop.net.Listen(kind, seam.Addr{AddrPort: at, Path: path}, lo, ln)
-	if err == nil {
-		if err = sl.Start(); err != nil {
-			sl.Close()
-		}
-	}
+	sl, err := s.loop.net.Listen(kind, at, seam.ListenOptions{
+		Backlog: o.Backlog, NoReuseAddr: o.NoReuseAddr, ReusePort: o.ReusePort, KeepAlive: o.KeepAlive, KeepSocketFile: o.KeepSocketFile,
+	}, ln)
 	if err != nil {
-		if kind == "tcp" {
-			return &net.OpError{Op: "listen", Net: s.network, Addr: net.TCPAddrFromAddrPort(at), Err: err}
-		}
-		return err
+		return nil, &net.OpError{Op: "listen", Net: s.network, Addr: target{s.network, SockAddr(at).String()}, Err: err}
 	}
-	ln.listener = sl
-	s.loop.open.add(&ln.registered, ln)
-	s.loop.listening++
-	s.loop.outside++
-	s.listeners = append(s.listeners, ln)
-	return nil
+	ln.use(sl)
+	return ln, nil
 }
 
-// addresses returns where to listen.
-func (s *Server) addresses(ctx context.Context, t *task, address string) ([]netip.AddrPort, error) {
-	host, port, err := net.SplitHostPort(address)
-	if err != nil {
-		return nil, err
-	}
-	if host != "" {
-		addrs, err := t.lookUp(ctx, s.network, address, nil)
-		return unique(addrs), err
-	}
-	anyAddr, err := t.lookUp(ctx, "tcp", net.JoinHostPort("0.0.0.0", port), nil)
-	if err != nil {
-		return nil, err
-	}
-	v4 := anyAddr[0]
-	v6 := netip.AddrPortFrom(netip.IPv6Unspecified(), v4.Port())
-	switch s.network {
-	case "tcp4":
-		return []netip.AddrPort{v4}, nil
-	case "tcp6":
-		return []netip.AddrPort{v6}, nil
-	}
-	return []netip.AddrPort{v4, v6}, nil
-}
-
-func unique(addrs []netip.AddrPort) []netip.AddrPort {
-	seen := make(map[netip.AddrPort]bool, len(addrs))
+func unique(addrs []seam.Addr) []seam.Addr {
+	seen := make(map[seam.Addr]bool, len(addrs))
 	kept := addrs[:0]
 	for _, a := range addrs {
 		if !seen[a] {
@@ -192,6 +256,43 @@ func unique(addrs []netip.AddrPort) []netip.AddrPort {
 	}
 	return kept
 }
+
+func (s *Server) startUnlessLater() error {
+	if s.options.StartLater {
+		return nil
+	}
+	return s.start()
+}
+
+// start makes the listeners accept.
+func (s *Server) start() error {
+	if s.started {
+		return nil
+	}
+	for _, ln := range s.listeners {
+		if err := ln.listener.Start(); err != nil {
+			return &net.OpError{Op: "listen", Net: s.network, Addr: ln.listener.Addr(), Err: err}
+		}
+	}
+	s.started = true
+	return nil
+}
+
+// StartServing begins to accept connections, if ServerOptions.StartLater has put
+// that off (Server.start_serving). The second time it does nothing. After Close it
+// returns a *UsageError.
+func (s *Server) StartServing() error {
+	if !s.loop.mine() {
+		return s.loop.elsewhere("StartServing")
+	}
+	if s.closed {
+		return misuse("StartServing", ErrInvalidState, "the server is closed")
+	}
+	return s.start()
+}
+
+// Loop returns the loop of the server (Server.get_loop).
+func (s *Server) Loop() *EventLoop { return s.loop }
 
 // Addr returns the first address that the server listens at; nil after Close.
 func (s *Server) Addr() net.Addr {
@@ -211,7 +312,7 @@ func (s *Server) Addrs() []net.Addr {
 }
 
 // IsServing reports whether the server accepts connections.
-func (s *Server) IsServing() bool { return len(s.listeners) > 0 }
+func (s *Server) IsServing() bool { return s.started && len(s.listeners) > 0 }
 
 // Close stops listening. Connections that were accepted go on; see CloseClients.
 // Closing twice is harmless.
@@ -238,21 +339,49 @@ func (s *Server) closeListeners() error {
 // to it is sent.
 func (s *Server) CloseClients() {
 	s.loop.check("CloseClients")
-	for _, w := range s.clients.owners() {
-		w := w.(*StreamWriter)
-		w.dismissed = true
-		w.Close()
+	for _, tr := range s.clients.owners() {
+		tr := tr.(*transport)
+		tr.dismissed = true
+		tr.close()
 	}
 }
 
 // AbortClients aborts the connections of the server.
 func (s *Server) AbortClients() {
 	s.loop.check("AbortClients")
-	for _, w := range s.clients.owners() {
-		w := w.(*StreamWriter)
-		w.dismissed = true
-		w.Abort()
+	for _, tr := range s.clients.owners() {
+		tr := tr.(*transport)
+		tr.dismissed = true
+		tr.abort()
 	}
+}
+
+// Shutdown closes the server and waits until its connections are closed and their
+// handlers have returned. If ctx is cancelled or its time is over before, it aborts
+// the connections that are left, cancels their handlers, and returns the
+// cancellation, without waiting for them again. It must not be called by a handler of
+// the server.
+func (s *Server) Shutdown(ctx context.Context) error {
+	t, err := s.task(ctx, "Shutdown")
+	if err != nil {
+		return err
+	}
+	for e := s.services.first; e != nil; e = e.next {
+		if e.owner.(*service).task == t {
+			return misuse("Shutdown", ErrBadArgument, "called by a handler of the server, which it would wait for")
+		}
+	}
+	cerr := s.Close()
+	for s.clients.count+s.services.count > 0 {
+		if err := t.parkIn(ctx, &s.closers); err != nil {
+			s.AbortClients()
+			for _, sv := range s.services.owners() {
+				sv.(*service).task.cancel(net.ErrClosed)
+			}
+			return err
+		}
+	}
+	return cerr
 }
 
 // WaitClosed waits until the server is closed, which Close must have asked for,
@@ -270,7 +399,7 @@ func (s *Server) WaitClosed(ctx context.Context) error {
 	return nil
 }
 
-// ServeForever waits until the calling task is cancelled, or Close is called
+// ServeForever accepts connections until the calling task is cancelled, or Close is called
 // (Server.serve_forever). It then closes the server and its connections, waits for
 // them, and returns the cancellation, or nil. A second task in it gets a *UsageError.
 func (s *Server) ServeForever(ctx context.Context) error {
@@ -283,6 +412,9 @@ func (s *Server) ServeForever(ctx context.Context) error {
 		return misuse("ServeForever", ErrInvalidState, "the server is closed")
 	case s.serving:
 		return misuse("ServeForever", ErrInvalidState, "another task is in it")
+	}
+	if err := s.start(); err != nil {
+		return err
 	}
 	s.serving = true
 	defer func() { s.serving = false }()
@@ -324,47 +456,95 @@ func (s *Server) String() string {
 }
 
 // forget is told that a client's connection is closed.
-func (s *Server) forget(w *StreamWriter) {
-	s.clients.remove(&w.registered)
+func (s *Server) forget(tr *transport) {
+	full := s.full()
+	s.clients.remove(&tr.membership)
 	s.checkClosed()
+	if full {
+		for _, ln := range s.listeners {
+			ln.Ready(seam.Readable)
+		}
+	}
 }
 
-// serve starts the task of a connection.
-func (s *Server) serve(conn seam.AcceptedConn) {
-	w := newStream(s.loop, s.network, s.limit)
-	tr := newTransport(s.loop, w)
+// full reports whether the server must not accept connections now.
+func (s *Server) full() bool {
+	return s.options.MaxConnections > 0 && s.clients.count >= s.options.MaxConnections
+}
+
+// accept takes a connection.
+func (s *Server) accept(conn seam.AcceptedConn) {
+	tr := s.reception.receive(s.loop, s.network)
 	tr.use(conn)
 	tr.writable = true
-	w.attach(tr)
-	w.server = s
-	s.clients.add(&w.registered, w)
+	tr.clients = s
+	s.clients.add(&tr.membership, tr)
 	if err := conn.Attach(tr); err != nil {
 		tr.abort()
 		s.report("connection could not be served", err)
 		return
 	}
-	Go(s.loop.Context(s.values), func(ctx context.Context) error { return s.handle(ctx, w) })
+	if s.options.TLS == nil && !s.reception.needsTask() {
+		if err := s.reception.serve(s.values, tr); err != nil {
+			s.report("connection could not be served", err)
+		}
+		return
+	}
+	sv := &service{server: s, tr: tr}
+	s.services.add(&sv.registered, sv)
+	if s.options.TLS != nil {
+		tr.shaking = true // until the task does it, the consumer shall be told nothing
+	}
+	sv.task = Go(s.loop.Context(s.values), sv.run).base()
+	sv.task.onDone(sv.ended)
 }
 
-// handle runs the handler of one connection.
-func (s *Server) handle(ctx context.Context, w *StreamWriter) error {
-	returned := false
-	defer func() {
-		if returned {
-			return
+// A service is the task of one connection.
+type service struct {
+	registered
+	server *Server
+	tr     *transport
+	task   *task
+}
+
+func (sv *service) run(ctx context.Context) error {
+	s := sv.server
+	if s.options.TLS != nil {
+		t, err := current(ctx, "StartServer")
+		if err != nil {
+			return err
 		}
-		w.tr.abort() // it panics, or was left by Goexit: there is no telling what was sent
-		if p := recover(); p != nil {
-			s.loop.CallExceptionHandler(&ErrorContext{Message: "panic in the handler of a connection", Err: &PanicError{Value: p, Stack: stack()}, Source: w})
+		if err := t.secure(ctx, sv.tr, s.options.tls(), nil); err != nil {
+			sv.handshakeFailed(err)
+			return nil
 		}
-	}()
-	err := s.handler(ctx, w.reader, w)
-	returned = true
-	w.Close()
-	if err != nil && !isCancelled(err, ctx.Err()) && !(w.dismissed && errors.Is(err, net.ErrClosed)) {
-		s.loop.CallExceptionHandler(&ErrorContext{Message: "error in the handler of a connection", Err: err, Source: w})
+	}
+	err := s.reception.serve(ctx, sv.tr)
+	if err != nil && !isCancelled(err, ctx.Err()) && !(sv.tr.dismissed && errors.Is(err, net.ErrClosed)) {
+		s.loop.CallExceptionHandler(&ErrorContext{Message: "error in the handler of a connection", Err: err, Source: sv.tr.consumer})
 	}
 	return nil
+}
+
+// ended is the end of the task, which may have been cancelled before it began.
+func (sv *service) ended(*future) {
+	if sv.task.err != nil {
+		sv.tr.abort()
+	}
+	sv.server.services.remove(&sv.registered)
+	sv.server.checkClosed()
+}
+
+func (sv *service) handshakeFailed(err error) {
+	s := sv.server
+	err = sv.tr.error("accept", err)
+	switch {
+	case isCancelled(err, nil) || sv.tr.dismissed:
+	case s.options.HandshakeFailed != nil:
+		s.options.HandshakeFailed(sv.tr.conn.RemoteAddr(), err)
+	default:
+		s.report("TLS handshake failed", err)
+	}
 }
 
 func (s *Server) report(message string, err error) {
@@ -387,6 +567,16 @@ const (
 	acceptRetry = time.Second
 )
 
+// use takes over a listening socket.
+func (ln *listener) use(sl seam.Listener) {
+	ln.listener = sl
+	l := ln.server.loop
+	l.open.add(&ln.registered, ln)
+	l.listening++
+	l.outside++
+	ln.server.listeners = append(ln.server.listeners, ln)
+}
+
 // Ready notes that there are connections to accept.
 func (ln *listener) Ready(seam.Readiness) {
 	if !ln.queued {
@@ -402,6 +592,9 @@ func (ln *listener) run() {
 		return
 	}
 	for range acceptBatch {
+		if ln.server.full() {
+			return // forget goes on
+		}
 		conn, err := ln.listener.Accept()
 		switch {
 		case err == seam.ErrWouldBlock:
@@ -411,7 +604,7 @@ func (ln *listener) run() {
 			ln.pause(err)
 			return
 		}
-		ln.server.serve(conn)
+		ln.server.accept(conn)
 		if ln.closed {
 			return
 		}

@@ -382,6 +382,22 @@ func (r *StreamReader) Discard(n int) error {
 	return nil
 }
 
+// Close closes the connection that the reader belongs to, like the Close of its
+// writer; for a pipe to read from it is the only way. A reader that is fed by hand
+// ends: reads return net.ErrClosed.
+func (r *StreamReader) Close() error {
+	if r.peer != nil {
+		return r.peer.Close()
+	}
+	if !r.loop.mine() {
+		return r.loop.elsewhere("Close")
+	}
+	if r.err == nil {
+		return r.SetError(net.ErrClosed)
+	}
+	return nil
+}
+
 // begin checks that a read may go on.
 func (r *StreamReader) begin(ctx context.Context, op string) (*task, error) {
 	t, err := current(ctx, op)

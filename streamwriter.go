@@ -5,11 +5,8 @@ package asyncio
 import (
 	"context"
 	"crypto/tls"
-	"errors"
-	"fmt"
 	"net"
-	"slices"
-	"time"
+	"syscall"
 )
 
 // StreamWriter writes to a connection and owns it (asyncio.StreamWriter): closing
@@ -19,35 +16,20 @@ import (
 //
 // After Close, and after the sending half has broken, every write returns an error.
 type StreamWriter struct {
-	registered // in Server.clients
-	loop       *EventLoop
-	network    string
-	tr         *transport
-	tls        *tlsLayer // nil for a plain connection
-	reader     *StreamReader
-	server     clientList // that of the server that accepted it, or nil
-	dismissed  bool       // the server has closed it
-	linger     time.Duration
-	lingering  *TimerHandle
-	drainers   []*waiter // tasks in Drain
-	closers    []*waiter // tasks in WaitClosed
+	loop     *EventLoop
+	tr       transport
+	reader   *StreamReader
+	drainers []*waiter // tasks in Drain
+	closers  []*waiter // tasks in WaitClosed
 }
 
-// A clientList is told when a connection in it is closed.
-type clientList interface{ forget(w *StreamWriter) }
-
-// newStream makes both halves of a connection that is to get a transport.
+// newStream makes both halves of a connection that is to be opened.
 func newStream(l *EventLoop, network string, limit int) *StreamWriter {
-	r := newReader(l, limit)
-	w := &StreamWriter{loop: l, network: network, reader: r}
-	r.peer = w
+	w := &StreamWriter{loop: l}
+	w.tr.init(l, network, w)
+	w.reader = newReader(l, limit)
+	w.reader.source, w.reader.peer = &w.tr, w
 	return w
-}
-
-// attach gives the stream its transport.
-func (w *StreamWriter) attach(tr *transport) {
-	w.tr = tr
-	w.reader.source = tr
 }
 
 // Write sends p, or keeps a copy of what there is no room for. It never suspends.
@@ -56,13 +38,7 @@ func (w *StreamWriter) Write(p []byte) (int, error) {
 	if !w.loop.mine() {
 		return 0, w.loop.elsewhere("Write")
 	}
-	var err error
-	if w.tls != nil {
-		_, err = w.tls.conn.Write(p)
-	} else {
-		err = w.tr.write(p)
-	}
-	if err != nil {
+	if err := w.tr.write(p); err != nil {
 		return 0, w.error("write", err)
 	}
 	return len(p), nil
@@ -77,15 +53,7 @@ func (w *StreamWriter) WriteLines(lines [][]byte) error {
 	if !w.loop.mine() {
 		return w.loop.elsewhere("WriteLines")
 	}
-	if w.tls == nil {
-		return w.error("write", w.tr.writev(lines))
-	}
-	for _, line := range lines {
-		if _, err := w.tls.conn.Write(line); err != nil {
-			return w.error("write", err)
-		}
-	}
-	return nil
+	return w.error("write", w.tr.writev(lines))
 }
 
 // Buffered returns how many bytes wait to be sent.
@@ -136,38 +104,12 @@ func (w *StreamWriter) foreign(op string, t *task) error {
 	return misuse(op, ErrWrongLoop, "the stream belongs to %s, the running task to %s", w.loop.name, t.loop.name)
 }
 
-// parkIn suspends t in a line of waiters.
-func (t *task) parkIn(ctx context.Context, line *[]*waiter) error {
-	waiter := t.arm()
-	*line = append(*line, waiter)
-	t.loop.outside++
-	err := t.park(ctx, waiter)
-	t.loop.outside--
-	if i := slices.Index(*line, waiter); i >= 0 {
-		*line = slices.Delete(*line, i, i+1)
-	}
-	return err
-}
-
-// wakeAll wakes a line of waiters in order and empties it.
-func wakeAll(line *[]*waiter) {
-	for _, waiter := range *line {
-		waiter.wake(nil)
-	}
-	*line = nil
-}
-
 // WriteEOF ends the sending half when all is sent: the peer reads the end, and
 // can still send. Writes return net.ErrClosed from now on. Over TLS it sends the
 // alert that ends the stream.
 func (w *StreamWriter) WriteEOF() error {
 	if !w.loop.mine() {
 		return w.loop.elsewhere("WriteEOF")
-	}
-	if w.tls != nil {
-		if err := w.tls.conn.CloseWrite(); err != nil {
-			return w.error("close", err)
-		}
 	}
 	return w.error("close", w.tr.writeEOF())
 }
@@ -180,22 +122,8 @@ func (w *StreamWriter) Close() error {
 	if !w.loop.mine() {
 		return w.loop.elsewhere("Close")
 	}
-	if w.tr.closing || w.tr.closed {
-		return nil
-	}
-	if w.tls != nil {
-		w.tls.conn.Close() // puts the closing alert into the buffer
-	}
-	w.shut()
-	return nil
-}
-
-// shut closes the transport, within the time that it may linger.
-func (w *StreamWriter) shut() {
 	w.tr.close()
-	if !w.tr.closed && w.linger > 0 {
-		w.lingering = w.loop.callAt(after(w.loop.clock.Now(), w.linger), w.tr.abort)
-	}
+	return nil
 }
 
 // Abort closes the connection at once. What was not sent is dropped, and the
@@ -229,6 +157,20 @@ func (w *StreamWriter) WaitClosed(ctx context.Context) error {
 	return w.error("close", w.tr.writeErr)
 }
 
+// StartTLS begins TLS on the connection (StreamWriter.start_tls): what was written
+// before goes out before. What the reader holds already is taken for the beginning
+// of TLS, not for plain text. This end is the server if a Server has accepted the
+// connection, or the options say so; else it is the client, and config needs a
+// ServerName unless it skips verification. No other task may be reading.
+//
+// If the handshake fails or is cancelled, the connection is closed.
+func (w *StreamWriter) StartTLS(ctx context.Context, config *tls.Config, opts *TLSOptions) error {
+	if reads := w.reader.waiter; reads != nil {
+		return misuse("StartTLS", ErrConcurrentRead, "%s reads", reads.task.Name())
+	}
+	return w.tr.startTLS(ctx, config, opts, func() []byte { return w.reader.take(w.reader.Buffered()) })
+}
+
 // LocalAddr returns the address of this end; it answers after Close too.
 func (w *StreamWriter) LocalAddr() net.Addr { return w.tr.conn.LocalAddr() }
 
@@ -236,52 +178,24 @@ func (w *StreamWriter) LocalAddr() net.Addr { return w.tr.conn.LocalAddr() }
 func (w *StreamWriter) RemoteAddr() net.Addr { return w.tr.conn.RemoteAddr() }
 
 // ConnectionState describes the TLS connection; false for a plain one.
-func (w *StreamWriter) ConnectionState() (tls.ConnectionState, bool) {
-	if w.tls == nil {
-		return tls.ConnectionState{}, false
-	}
-	return w.tls.conn.ConnectionState(), true
-}
+func (w *StreamWriter) ConnectionState() (tls.ConnectionState, bool) { return w.tr.connectionState() }
+
+// SyscallConn gives access to the descriptor, for socket options say. It is an
+// errors.ErrUnsupported where there is none. The descriptor must not be read from,
+// written to or closed.
+func (w *StreamWriter) SyscallConn() (syscall.RawConn, error) { return w.tr.syscallConn() }
 
 // String shows the ends and the state of the connection.
-func (w *StreamWriter) String() string {
-	state := "open"
-	switch {
-	case w.tr.closed:
-		state = "closed"
-	case w.tr.closing:
-		state = "closing"
-	}
-	return fmt.Sprintf("<StreamWriter %s %v->%v buffered=%d>", state, w.LocalAddr(), w.RemoteAddr(), w.Buffered())
-}
+func (w *StreamWriter) String() string { return w.tr.text("StreamWriter") }
 
-func (w *StreamWriter) readReady() {
-	if w.tls != nil && w.tls.waiter != nil {
-		w.tls.waiter.wake(nil)
-		return
-	}
-	w.reader.notify()
-}
+func (w *StreamWriter) readReady() { w.reader.notify() }
 
 func (w *StreamWriter) writeReady() { wakeAll(&w.drainers) }
 
 func (w *StreamWriter) connectionLost() {
-	if w.lingering != nil {
-		w.lingering.Cancel()
-	}
 	w.reader.lost()
 	wakeAll(&w.drainers)
 	wakeAll(&w.closers)
-	if w.server != nil {
-		w.server.forget(w)
-	}
 }
 
-// error gives err the operation and the addresses, unless it has them.
-func (w *StreamWriter) error(op string, err error) error {
-	var known *net.OpError
-	if err == nil || errors.As(err, &known) {
-		return err
-	}
-	return opError(op, w.network, w.tr.conn, err)
-}
+func (w *StreamWriter) error(op string, err error) error { return w.tr.error(op, err) }

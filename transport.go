@@ -1,55 +1,76 @@
-// Transports: can this descriptor move bytes now?
+// Transports: can this connection move bytes now?
 
 package asyncio
 
 import (
 	"context"
+	"crypto/tls"
 	"errors"
+	"fmt"
 	"io"
 	"net"
-	"net/netip"
+	"os"
+	"slices"
 	"syscall"
+	"time"
 
 	"github.com/goasyncio/asyncio/internal/seam"
 )
 
 // A transport is one connection: it reads on demand, keeps what the kernel has
 // no room for in a buffer with a high and a low mark, and tells its one consumer
-// what has become possible. It knows no tasks.
+// what has become possible. It knows no tasks but the one that opens it.
 //
 // # States
 //
-// A transport is connecting (unless it was accepted), then open, then closing,
-// while its buffer is flushed, and at last closed. If a write fails, the sending
-// half is broken: the buffer is dropped and every further write returns the error,
-// but what the peer has sent can still be read. Only close and abort end a
+// A transport is opening, while it connects or shakes hands, then open, then
+// closing, while its buffer is flushed, and at last closed. If a write fails, the
+// sending half is broken: the buffer is dropped and every further write returns the
+// error, but what the peer has sent can still be read. Only close and abort end a
 // transport.
+//
+// # TLS
+//
+// With TLS, read and write go through the topmost layer, which calls receive and
+// send of the layer below it, at the bottom those of the transport.
 type transport struct {
 	registered // in loop.open
 	loop       *EventLoop
+	network    string // for errors: "tcp", "unix", "pipe"
 	conn       seam.Conn
 	consumer   consumer
+	tls        *tlsLayer
+	clients    clientList // that of the server that accepted it, or nil
+	membership registered // in the registry of clients
 
-	connecting *waiter        // of the task that connects
+	opener     *waiter // of the task that connects or shakes hands
+	connecting bool
+	shaking    bool           // a task shakes hands: the consumer is told nothing
+	queued     bool           // in the ready queue, to handle events
 	events     seam.Readiness // reported, and not handled yet
-	queued     bool           // in the ready queue, to handle them
 
 	readable bool // a read may give something; false once one came back short
 	writable bool // the same for a write
 	hungUp   bool // the end has been reported: read until it is there
+	oneWay   bool // a pipe to write to: nothing is ever read
+
+	full      bool // out went above high, and not yet down to low
+	endWanted bool // writeEOF was called
+	ended     bool // and is done
+	closing   bool
+	closed    bool
+	dismissed bool // the server has closed it
 
 	out       writeBuffer
 	high, low int
-	full      bool  // out went above high, and not yet down to low
 	writeErr  error // why the sending half is broken
-	endWanted bool  // writeEOF was called
-	ended     bool  // and is done
-	closing   bool
-	closed    bool
+	linger    time.Duration
+	lingering *TimerHandle // aborts a close that takes longer than linger
 }
 
 // A consumer is what a transport reports to: a stream or a protocol.
 type consumer interface {
+	fmt.Stringer
 	// readReady says that a read may give something: bytes, the end, an error.
 	readReady()
 	// writeReady says that the buffer is below its low mark again, or that
@@ -59,13 +80,18 @@ type consumer interface {
 	connectionLost()
 }
 
+// A clientList is told when a connection in it is closed.
+type clientList interface{ forget(t *transport) }
+
 const (
 	defaultHigh = 64 << 10
 	defaultLow  = defaultHigh / 4
 )
 
-func newTransport(l *EventLoop, c consumer) *transport {
-	return &transport{loop: l, consumer: c, high: defaultHigh, low: defaultLow}
+// init prepares a transport, which may be part of its consumer.
+func (t *transport) init(l *EventLoop, network string, c consumer) {
+	t.loop, t.network, t.consumer = l, network, c
+	t.high, t.low = defaultHigh, defaultLow
 }
 
 // use takes over conn, whose events t handles.
@@ -94,8 +120,12 @@ func (t *transport) run() {
 	if events&(seam.HungUp|seam.Failed) != 0 {
 		t.hungUp = true
 	}
-	if t.connecting != nil {
-		t.connecting.wake(nil)
+	if t.connecting {
+		t.wakeOpener()
+		return
+	}
+	if t.oneWay && t.hungUp {
+		t.readerGone()
 		return
 	}
 	if events&(seam.Writable|seam.Failed) != 0 {
@@ -104,13 +134,37 @@ func (t *transport) run() {
 	}
 	if events&(seam.Readable|seam.HungUp|seam.Failed) != 0 && !t.closed {
 		t.readable = true
+		t.announce()
+	}
+}
+
+// announce tells whom it concerns that a read may give something.
+func (t *transport) announce() {
+	if t.connecting || t.shaking {
+		t.wakeOpener()
+	} else {
 		t.consumer.readReady()
 	}
 }
 
-// read reads what is there. It returns seam.ErrWouldBlock if that is nothing; the
-// consumer is then told when there is something.
+func (t *transport) wakeOpener() {
+	if w := t.opener; w != nil {
+		t.opener = nil
+		w.wake(nil)
+	}
+}
+
+// read reads what is there, in plain text. It returns seam.ErrWouldBlock if that is
+// nothing; the consumer is then told when there is something.
 func (t *transport) read(p []byte) (int, error) {
+	if t.tls != nil {
+		return t.tls.read(p)
+	}
+	return t.receive(p)
+}
+
+// receive reads what is there as it came.
+func (t *transport) receive(p []byte) (int, error) {
 	if t.closing || t.closed {
 		return 0, net.ErrClosed
 	}
@@ -132,6 +186,15 @@ func (t *transport) read(p []byte) (int, error) {
 
 // write sends p, and keeps a copy of what there is no room for.
 func (t *transport) write(p []byte) error {
+	if t.tls != nil {
+		_, err := t.tls.conn.Write(p)
+		return err
+	}
+	return t.send(p)
+}
+
+// send sends p as it is.
+func (t *transport) send(p []byte) error {
 	if err := t.writing(); err != nil {
 		return err
 	}
@@ -151,8 +214,17 @@ func (t *transport) write(p []byte) error {
 	return nil
 }
 
-// writev is write for several buffers, by one system call if there is room.
+// writev is write for several buffers, without TLS by one system call if there is
+// room.
 func (t *transport) writev(v [][]byte) error {
+	if t.tls != nil {
+		for _, p := range v {
+			if err := t.write(p); err != nil {
+				return err
+			}
+		}
+		return nil
+	}
 	if err := t.writing(); err != nil {
 		return err
 	}
@@ -250,6 +322,22 @@ func (t *transport) breakWriting(err error) {
 	t.afterFlush()
 }
 
+// errReaderGone is why the sending half of a pipe is broken whose reader has gone
+// while nothing was waiting to be sent.
+var errReaderGone error = &os.SyscallError{Syscall: "write", Err: syscall.EPIPE}
+
+// readerGone ends a pipe to write to.
+func (t *transport) readerGone() {
+	switch {
+	case t.closing || t.writeErr != nil:
+	case t.out.size > 0:
+		t.breakWriting(os.NewSyscallError("write", syscall.EPIPE))
+	default:
+		t.breakWriting(errReaderGone)
+	}
+	t.close()
+}
+
 // writeEOF ends the sending half once the buffer is flushed.
 func (t *transport) writeEOF() error {
 	if t.endWanted {
@@ -258,19 +346,38 @@ func (t *transport) writeEOF() error {
 	if err := t.writing(); err != nil {
 		return err
 	}
+	for l := t.tls; l != nil; l = l.below {
+		if err := l.conn.CloseWrite(); err != nil {
+			return err
+		}
+	}
 	t.endWanted = true
 	t.afterFlush()
 	return nil
 }
 
-// close ends the transport once the buffer is flushed.
+// close ends the transport once the buffer is flushed, within the time that it may
+// linger.
 func (t *transport) close() {
-	if !t.closing && !t.closed {
-		t.closing = true
-		t.afterFlush()
-		if !t.closed {
-			t.consumer.readReady() // nothing will be read any more
-		}
+	if t.closing || t.closed {
+		return
+	}
+	t.alert()
+	t.closing = true
+	t.afterFlush()
+	if t.closed {
+		return
+	}
+	if t.linger > 0 {
+		t.lingering = t.loop.callAt(after(t.loop.clock.Now(), t.linger), t.abort)
+	}
+	t.announce() // nothing will be read any more
+}
+
+// alert puts what ends a TLS stream into the buffer.
+func (t *transport) alert() {
+	for l := t.tls; l != nil; l = l.below {
+		l.conn.Close()
 	}
 }
 
@@ -284,9 +391,14 @@ func (t *transport) abort() {
 
 // abandon ends the transport when the loop is closed: what fits still goes out.
 func (t *transport) abandon() {
-	if t.connecting == nil && t.writeErr == nil && t.out.size > 0 {
-		t.writable = true
-		t.flush()
+	if !t.connecting && t.writeErr == nil {
+		if !t.closing {
+			t.alert()
+		}
+		if t.out.size > 0 {
+			t.writable = true
+			t.flush()
+		}
 	}
 	switch {
 	case t.closed:
@@ -302,12 +414,99 @@ func (t *transport) finish(end func() error) {
 	t.closed = true
 	t.out = writeBuffer{}
 	t.full = false
+	if t.lingering != nil {
+		t.lingering.Cancel()
+	}
 	t.loop.open.remove(&t.registered)
 	t.loop.listening--
 	if err := end(); err != nil && t.writeErr == nil {
 		t.writeErr = err
 	}
+	t.wakeOpener()
 	t.consumer.connectionLost()
+	if t.clients != nil {
+		t.clients.forget(t)
+	}
+}
+
+// connect connects tr, which stays closed if that fails or is cancelled.
+func (t *task) connect(ctx context.Context, tr *transport, kind string, to, local seam.Addr) error {
+	conn, err := t.loop.net.Dial(kind, to, local, tr)
+	if err != nil {
+		return err
+	}
+	tr.use(conn)
+	tr.connecting = true
+	defer func() { tr.connecting = false }()
+	for err = conn.Connected(); err == seam.ErrWouldBlock; err = conn.Connected() {
+		if err := t.awaitOpening(ctx, tr); err != nil {
+			tr.abort()
+			return err
+		}
+	}
+	if err != nil {
+		tr.abort()
+		return err
+	}
+	tr.established()
+	return nil
+}
+
+// established lets a new connection move bytes.
+func (t *transport) established() {
+	t.writable = true
+	t.readable = true // what came together with the connection is not reported again
+}
+
+// awaitOpening suspends the task that opens tr until something has happened to it.
+func (t *task) awaitOpening(ctx context.Context, tr *transport) error {
+	w := t.arm()
+	tr.opener = w
+	t.loop.outside++
+	err := t.park(ctx, w)
+	t.loop.outside--
+	tr.opener = nil
+	return err
+}
+
+// error gives err the operation and the addresses, unless it has them.
+func (t *transport) error(op string, err error) error {
+	var known *net.OpError
+	if err == nil || isCancelled(err, nil) || errors.As(err, &known) {
+		return err
+	}
+	return opError(op, t.network, t.conn, err)
+}
+
+// connectionState describes the TLS connection; false for a plain one.
+func (t *transport) connectionState() (tls.ConnectionState, bool) {
+	if t.tls == nil {
+		return tls.ConnectionState{}, false
+	}
+	return t.tls.conn.ConnectionState(), true
+}
+
+// syscallConn gives access to the descriptor.
+func (t *transport) syscallConn() (syscall.RawConn, error) {
+	c, ok := t.conn.(syscall.Conn)
+	if !ok {
+		return nil, errors.ErrUnsupported
+	}
+	return c.SyscallConn()
+}
+
+// text shows the ends and the state of what reports to the consumer called name.
+func (t *transport) text(name string) string {
+	state := "open"
+	switch {
+	case t.conn == nil:
+		return fmt.Sprintf("<%s not connected>", name)
+	case t.closed:
+		state = "closed"
+	case t.closing:
+		state = "closing"
+	}
+	return fmt.Sprintf("<%s %s %v->%v buffered=%d>", name, state, t.conn.LocalAddr(), t.conn.RemoteAddr(), t.out.size)
 }
 
 // A writeBuffer holds bytes that wait to be written, in chunks.
@@ -361,32 +560,40 @@ func total(v [][]byte) int {
 	return n
 }
 
-// connect makes the connection of tr and waits until it stands. The consumer is
-// told nothing before.
-func (t *task) connect(ctx context.Context, tr *transport, network string, to, local netip.AddrPort, path string) error {
-	conn, err := t.loop.net.Dial(network, seam.Addr{AddrPort: to, Path: path}, seam.Addr{AddrPort: local}, tr)
-	if err != nil {
-		return err
+// target is an address as it was given.
+type target struct{ network, address string }
+
+func (a target) Network() string { return a.network }
+func (a target) String() string  { return a.address }
+
+// adopter returns the loop's network as one that takes over what others have opened.
+func (l *EventLoop) adopter() (seam.Adopter, error) {
+	a, ok := l.net.(seam.Adopter)
+	if !ok {
+		return nil, errors.ErrUnsupported
 	}
-	tr.use(conn)
+	return a, nil
+}
+
+// parkIn suspends t in a line of waiters.
+func (t *task) parkIn(ctx context.Context, line *[]*waiter) error {
+	waiter := t.arm()
+	*line = append(*line, waiter)
 	t.loop.outside++
-	defer func() { t.loop.outside-- }()
-	for err = conn.Connected(); err == seam.ErrWouldBlock; err = conn.Connected() {
-		tr.connecting = t.arm()
-		err := t.park(ctx, tr.connecting)
-		tr.connecting = nil
-		if err != nil {
-			tr.abort()
-			return err
-		}
+	err := t.park(ctx, waiter)
+	t.loop.outside--
+	if i := slices.Index(*line, waiter); i >= 0 {
+		*line = slices.Delete(*line, i, i+1)
 	}
-	if err != nil {
-		tr.abort()
-		return err
+	return err
+}
+
+// wakeAll wakes a line of waiters in order and empties it.
+func wakeAll(line *[]*waiter) {
+	for _, waiter := range *line {
+		waiter.wake(nil)
 	}
-	tr.writable = true
-	tr.readable = true // what came together with the connection is not reported again
-	return nil
+	*line = nil
 }
 
 // opError gives an error of a connection its operation and address, once.

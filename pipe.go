@@ -1,0 +1,35 @@
+// Pipes as transports.
+
+package asyncio
+
+import (
+	"net"
+	"os"
+)
+
+// adoptPipe takes over one end of a pipe or the like, to write or to read.
+func (t *transport) adoptPipe(op string, f *os.File, toWrite bool) error {
+	if f == nil {
+		return misuse(op, ErrBadArgument, "the file is nil")
+	}
+	info, err := f.Stat()
+	if err != nil {
+		return err
+	}
+	if info.Mode().IsRegular() || info.IsDir() {
+		return misuse(op, ErrBadArgument, "%s is no pipe, socket or character device", f.Name())
+	}
+	a, err := t.loop.adopter()
+	if err != nil {
+		f.Close()
+		return err
+	}
+	conn, err := a.AdoptFile(f, t)
+	if err != nil {
+		return &net.OpError{Op: "open", Net: t.network, Addr: target{t.network, f.Name()}, Err: err}
+	}
+	t.use(conn)
+	t.established()
+	t.oneWay = toWrite
+	return nil
+}
