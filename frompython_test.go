@@ -31,7 +31,7 @@ var goOnly = []string{
 	// What asyncio lacks.
 	"TaskGroup.Cancel", "WithLimit",
 	"Server.Shutdown", "Transport.Loop", "StreamReader.Close",
-	"StreamReader.Buffered", "StreamReader.Discard", "StreamReader.Limit", "StreamReader.Peek", "StreamReader.SetLimit",
+	"StreamReader.Buffered", "StreamReader.Discard", "StreamReader.Limit", "StreamReader.ReadSome", "StreamReader.Peek", "StreamReader.SetLimit",
 }
 
 // everywhere are the methods that any type may have.

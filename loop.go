@@ -58,7 +58,7 @@ type EventLoop struct {
 	lookups   any      // the *ThreadLimiter of name look-ups
 	limiter   any      // the *ThreadLimiter of ToThread, once it is needed
 	buffers   [][]byte // read buffers that no reader needs now
-	scratch   []byte   // what protocols are handed bytes in
+	scratch   []byte   // what is read into first; nil while it is lent
 	failures  registry // errors that nobody has looked at yet
 	handler   ExceptionHandler
 	factory   TaskFactory

@@ -33,10 +33,8 @@ type Transport struct {
 	lossCause error
 }
 
-const (
-	readChunk = 64 << 10  // what one read takes at most
-	readRound = 256 << 10 // what one connection may read in one pass
-)
+// readRound is what one connection may read in one pass.
+const readRound = 256 << 10
 
 // newTransport returns a transport that is to be opened, without a protocol.
 func newTransport(l *EventLoop, network string) *Transport {
@@ -156,14 +154,6 @@ func (t *Transport) readBuffer() (p []byte, ok bool) {
 		}
 	})
 	return p, len(p) > 0 && !t.tr.closing
-}
-
-// readScratch returns memory that is free until the end of the present callback.
-func (l *EventLoop) readScratch() []byte {
-	if l.scratch == nil {
-		l.scratch = make([]byte, readChunk)
-	}
-	return l.scratch
 }
 
 // readAgain reads on in the next pass.

@@ -1327,3 +1327,105 @@ func TestReadExactlyInSmallPieces(t *testing.T) {
 		return acks.Wait(ctx)
 	})
 }
+
+func TestStreamReadSome(t *testing.T) {
+	t.Run("gives what is there, in turn with the other ways to read", func(t *testing.T) {
+		runStreams(t, func(ctx context.Context) error {
+			r, w, end := connected(t, ctx, "tcp", "127.0.0.1:0")
+			defer end()
+			fmt.Fprint(w, "line\nrest")
+			if line, err := r.ReadLine(ctx); string(line) != "line\n" || err != nil {
+				t.Errorf("ReadLine gave %q, %v", line, err)
+			}
+			if p, err := r.ReadSome(ctx); string(p) != "rest" || err != nil {
+				t.Errorf("after a line, ReadSome gave %q, %v", p, err)
+			}
+			fmt.Fprint(w, "more")
+			p, err := r.ReadSome(ctx)
+			if string(p) != "more" || err != nil {
+				t.Errorf("ReadSome gave %q, %v", p, err)
+			}
+			for i := range p { // the memory may be changed
+				p[i] = 0
+			}
+			w.WriteEOF()
+			if p, err := r.ReadSome(ctx); len(p) > 0 || err != io.EOF {
+				t.Errorf("at the end ReadSome gave %q, %v", p, err)
+			}
+			return nil
+		})
+	})
+
+	t.Run("two readers never share memory", func(t *testing.T) {
+		runStreams(t, func(ctx context.Context) error {
+			for _, size := range []int{100, 100_000} { // a copy, and the loop's own memory
+				r1, w1, end1 := connected(t, ctx, "tcp", "127.0.0.1:0")
+				r2, w2, end2 := connected(t, ctx, "tcp", "127.0.0.1:0")
+				w1.Write(bytes.Repeat([]byte("1"), size))
+				w2.Write(bytes.Repeat([]byte("2"), size))
+				for got1, got2 := 0, 0; got1 < size || got2 < size; {
+					var p1, p2 []byte
+					var err error
+					if got1 < size {
+						if p1, err = r1.ReadSome(ctx); err != nil {
+							return err
+						}
+					}
+					if got2 < size {
+						if p2, err = r2.ReadSome(ctx); err != nil {
+							return err
+						}
+					}
+					if n := bytes.Count(p1, []byte("1")); n != len(p1) {
+						t.Fatalf("of %d bytes of the first reader %d are its own", len(p1), n)
+					}
+					if n := bytes.Count(p2, []byte("2")); n != len(p2) {
+						t.Fatalf("of %d bytes of the second reader %d are its own", len(p2), n)
+					}
+					got1, got2 = got1+len(p1), got2+len(p2)
+				}
+				end1()
+				end2()
+			}
+			return nil
+		})
+	})
+
+	t.Run("a cancelled one takes nothing", func(t *testing.T) {
+		runStreams(t, func(ctx context.Context) error {
+			r, w, end := connected(t, ctx, "tcp", "127.0.0.1:0")
+			defer end()
+			reader := asyncio.Go(ctx, func(ctx context.Context) error {
+				_, err := r.ReadSome(ctx)
+				return err
+			})
+			if err := asyncio.Yield(ctx); err != nil {
+				return err
+			}
+			reader.Cancel(nil)
+			fmt.Fprint(w, "all")
+			if err := reader.Wait(ctx); !errors.Is(err, asyncio.ErrCancelled) {
+				t.Errorf("the reader ended with %v", err)
+			}
+			if p, err := r.ReadSome(ctx); string(p) != "all" || err != nil {
+				t.Errorf("the next one gave %q, %v", p, err)
+			}
+			return nil
+		})
+	})
+
+	t.Run("of a reader that is fed by hand", func(t *testing.T) {
+		runStreams(t, func(ctx context.Context) error {
+			r := asyncio.NewStreamReader(ctx, 0)
+			asyncio.Go(ctx, func(context.Context) error { return errors.Join(r.FeedData([]byte("ab")), r.FeedEOF()) })
+			p, err := r.ReadSome(ctx)
+			if string(p) != "ab" || err != nil {
+				t.Errorf("got %q, %v", p, err)
+			}
+			if _, err := r.ReadSome(ctx); err != io.EOF {
+				t.Errorf("at the end: %v", err)
+			}
+			return nil
+		})
+	})
+}

@@ -509,6 +509,18 @@ func (t *transport) text(name string) string {
 	return fmt.Sprintf("<%s %s %v->%v buffered=%d>", name, state, t.conn.LocalAddr(), t.conn.RemoteAddr(), t.out.size)
 }
 
+// scratchSize is what one read takes at most.
+const scratchSize = 256 << 10
+
+// readScratch returns memory to read into. It is the loop's, and free until the next
+// suspension or the end of the present callback.
+func (l *EventLoop) readScratch() []byte {
+	if l.scratch == nil {
+		l.scratch = make([]byte, scratchSize)
+	}
+	return l.scratch
+}
+
 // A writeBuffer holds bytes that wait to be written, in chunks.
 type writeBuffer struct {
 	chunks [][]byte
