@@ -62,9 +62,12 @@ type EventLoop struct {
 	failures  registry // errors that nobody has looked at yet
 	handler   ExceptionHandler
 	factory   TaskFactory
-	outside   int // waits on the network and workers: what may wake the loop from outside
-	listening int // descriptors that the poller watches
-	batch     int // callbacks of this pass that have not run yet
+	outside   int  // waits on the network and workers: what may wake the loop from outside
+	listening int  // descriptors that the poller watches
+	batch     int  // callbacks of this pass that have not run yet
+	driven    bool // the loop runs on the stack of a suspended task; see drive
+	nested    int  // eager first steps that are under way
+	single    bool // the run is over after this pass
 	thread    threadLock
 	stopping  bool
 	debug     bool
@@ -284,6 +287,8 @@ func (l *EventLoop) RunOnce(d time.Duration) error {
 		return err
 	}
 	defer l.leave()
+	l.single = true
+	defer func() { l.single = false }()
 	return l.pass(d)
 }
 
@@ -344,13 +349,22 @@ func (l *EventLoop) leave() {
 
 // pass is one pass of the loop; see EventLoop.
 func (l *EventLoop) pass(atMost time.Duration) error {
+	if err := l.collect(atMost); err != nil {
+		return err
+	}
+	l.runReady()
+	return nil
+}
+
+// collect is the first half of a pass: it queues what has become ready, waiting for
+// that if nothing is queued.
+func (l *EventLoop) collect(atMost time.Duration) error {
 	l.entry.drain(&l.ready)
 	if err := l.wait(l.patience(atMost)); err != nil {
 		return err
 	}
 	l.entry.drain(&l.ready)
 	l.queueDueTimers()
-	l.runReady()
 	return nil
 }
 

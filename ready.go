@@ -24,6 +24,9 @@ func (q *readyQueue) push(r runnable) {
 	q.count++
 }
 
+// first returns what pop would; there must be something.
+func (q *readyQueue) first() runnable { return q.ring[q.head] }
+
 func (q *readyQueue) pop() runnable {
 	r := q.ring[q.head]
 	q.ring[q.head] = nil

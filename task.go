@@ -279,7 +279,9 @@ func (t *task) start() {
 	t.loop.tasks.add(&t.registered, t.self)
 	if t.eager && t.loop.active.Load() {
 		t.coro = t.loop.coros.Get((*taskStack)(t))
+		t.loop.nested++
 		t.step()
+		t.loop.nested--
 		return
 	}
 	t.queue()
@@ -330,6 +332,7 @@ func (t *task) step() {
 		l.stepping.Store(&name)
 	}
 	status := t.coro.Resume()
+	t = l.running.(*task) // another one, if the coroutine has gone on to it
 	l.running = outer
 	l.g.Store(g)
 	if status == coro.Suspended {
@@ -355,8 +358,36 @@ type taskStack task
 
 func (s *taskStack) RunCoroutine() {
 	t := (*task)(s)
-	t.loop.g.Store(t.coro.G())
-	t.out = t.body.exec(&t.root)
+	for t.loop.g.Store(t.coro.G()); ; {
+		t.out = t.body.exec(&t.root)
+		next := t.successor()
+		if next == nil {
+			return
+		}
+		t = next
+	}
+}
+
+// successor ends t, whose function has returned, and returns the next task for its
+// coroutine: the one whose turn it is, if that has not begun. It returns nil if there
+// is none, or ending t needs the loop's own stack.
+//
+// So tasks that run to their ends without suspending take no switch of stacks each.
+func (t *task) successor() *task {
+	l := t.loop
+	if t.out != nil || t.forced > 0 || l.batch == 0 || l.nested > 0 || l.order != nil || l.debug || l.closing {
+		return nil
+	}
+	next, ok := l.ready.first().(*task)
+	if !ok || next.coro != nil || next.state != pending || next.root.req.Load() != nil {
+		return nil
+	}
+	l.nextTask()
+	c := t.coro
+	t.finishTask(nil)
+	next.coro = c
+	l.running = next
+	return next
 }
 
 // finishTask ends the task with what its coroutine has returned.
