@@ -133,10 +133,10 @@ type threadJob struct {
 
 func (t *task) offload(ctx context.Context, fn func(context.Context) error, code codePlace, opts []ThreadOption) error {
 	l := t.loop
-	if l.limiter == nil {
-		l.limiter = NewThreadLimiter(l.options.threads)
+	if l.threads == nil {
+		l.threads = NewThreadLimiter(l.options.threads)
 	}
-	c := threadConfig{limiter: l.limiter.(*ThreadLimiter)}
+	c := threadConfig{limiter: l.threads.(*ThreadLimiter)}
 	for _, o := range opts {
 		o.applyThread(&c)
 	}
