@@ -8,7 +8,8 @@ import (
 )
 
 // entry is a queue of what other goroutines want the loop to run. It holds the
-// only mutex of the package: everything else belongs to the loop.
+// only mutex of a loop: everything else of it belongs to its goroutine. What is made
+// for other goroutines, an Inbox, a Promise, a ThreadFuture, has one of its own.
 type entry struct {
 	pending atomic.Bool // posted is not empty; the loop has been woken already
 

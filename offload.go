@@ -5,6 +5,7 @@ package asyncio
 
 import (
 	"context"
+	"sync"
 )
 
 // ToThread runs fn, which may block, on a goroutine of its own and suspends the
@@ -221,6 +222,10 @@ type ThreadFuture[T any] struct {
 	loop *EventLoop
 	done chan struct{}
 
+	mu      sync.Mutex
+	over    bool
+	readers []func() // told when it is over
+
 	// Owned by the loop until done is closed.
 	task  *Task[T]
 	value T
@@ -259,12 +264,32 @@ func (f *ThreadFuture[T]) start(ctx context.Context, fn Coroutine[T], opts []Tas
 }
 
 func (f *ThreadFuture[T]) finish(err error) {
-	select {
-	case <-f.done:
-	default:
-		f.err = err
-		close(f.done)
+	f.mu.Lock()
+	if f.over {
+		f.mu.Unlock()
+		return
 	}
+	f.over, f.err = true, err
+	readers := f.readers
+	f.readers = nil
+	close(f.done)
+	f.mu.Unlock()
+	for _, tell := range readers {
+		tell()
+	}
+}
+
+// whenDone calls tell, on whatever goroutine, when the coroutine has ended; at once
+// if it has already.
+func (f *ThreadFuture[T]) whenDone(tell func()) {
+	f.mu.Lock()
+	if !f.over {
+		f.readers = append(f.readers, tell)
+		f.mu.Unlock()
+		return
+	}
+	f.mu.Unlock()
+	tell()
 }
 
 // Done returns a channel that is closed when the coroutine has ended.
