@@ -55,6 +55,10 @@ var (
 	// ErrQueueShutDown is returned by a queue after Shutdown (asyncio.QueueShutDown).
 	ErrQueueShutDown = errors.New("asyncio: queue is shut down")
 
+	// ErrExecutorShutDown is returned by ToThread and RunInExecutor after
+	// ShutdownDefaultExecutor.
+	ErrExecutorShutDown = errors.New("asyncio: the default executor is shut down")
+
 	// ErrBrokenBarrier is returned to those who wait at a barrier that is
 	// aborted or reset (asyncio.BrokenBarrierError).
 	ErrBrokenBarrier = errors.New("asyncio: barrier is broken")

@@ -41,7 +41,7 @@ func (t *task) lookUp(ctx context.Context, network, address string, r Resolver) 
 	}
 	found, err := ToThread(ctx, func(ctx context.Context) ([]netip.AddrPort, error) {
 		return r.GetAddrInfo(ctx, network, host, port)
-	}, WithLimiter(t.loop.lookups.(*ThreadLimiter)))
+	}, onExecutor(goroutines{}), WithLimiter(t.loop.lookups.(*ThreadLimiter)))
 	if err != nil {
 		return nil, err
 	}

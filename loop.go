@@ -56,7 +56,8 @@ type EventLoop struct {
 	open      registry // connections, servers: what Close must close
 	workers   registry // functions that run on other goroutines
 	lookups   any      // the *ThreadLimiter of name look-ups
-	threads   any      // the *threadPool of ToThread, once it is needed
+	limiter   any      // the *ThreadLimiter of ToThread, once it is needed
+	executor  any      // the *defaultExecutor, once it is needed
 	signals   any      // the *signalWatch, while a signal is waited for
 	buffers   [][]byte // read buffers that no reader needs now
 	scratch   []byte   // what is read into first; nil while it is lent

@@ -8,8 +8,8 @@ import (
 	"sync"
 )
 
-// ToThread runs fn, which may block, on a goroutine of its own and suspends the
-// calling task until it returns (asyncio.to_thread). It returns what fn returns; a
+// ToThread runs fn, which may block, on a goroutine of its own, or the one that the
+// loop's default executor gives it (SetDefaultExecutor), and suspends the calling task until it returns (asyncio.to_thread). It returns what fn returns; a
 // panic of fn as a *PanicError. The loop's other tasks go on meanwhile. No more
 // functions run at once than the loop's thread limit allows, or the limiter given
 // with WithLimiter; the others wait for their turn, first come, first served.
@@ -42,12 +42,25 @@ func ToThread[T any](ctx context.Context, fn func(ctx context.Context) (T, error
 	return value, nil
 }
 
+// RunInExecutor is ToThread on the goroutines of e (loop.run_in_executor). How many
+// functions run at once is for e to say: the loop's thread limit does not count. With
+// a nil e it is ToThread. If e refuses the function, RunInExecutor returns its error.
+func RunInExecutor[T any](ctx context.Context, e Executor, fn func(ctx context.Context) (T, error)) (T, error) {
+	if e == nil {
+		return ToThread(ctx, fn)
+	}
+	return ToThread(ctx, fn, onExecutor(e))
+}
+
 // A ThreadOption is an option of ToThread.
 type ThreadOption interface {
 	applyThread(*threadConfig)
 }
 
-type threadConfig struct{ limiter *ThreadLimiter }
+type threadConfig struct {
+	limiter  *ThreadLimiter
+	executor Executor // nil for the default one
+}
 
 type threadOption func(*threadConfig)
 
@@ -61,6 +74,11 @@ func WithLimiter(limiter *ThreadLimiter) ThreadOption {
 			c.limiter = limiter
 		}
 	})
+}
+
+// onExecutor makes ToThread use e, without a limit unless a limiter is given, too.
+func onExecutor(e Executor) ThreadOption {
+	return threadOption(func(c *threadConfig) { c.limiter, c.executor = nil, e })
 }
 
 // A ThreadLimiter bounds how many functions ToThread runs at once. It belongs to
@@ -98,7 +116,7 @@ func (m *ThreadLimiter) submit(j *threadJob) {
 		return
 	}
 	m.running++
-	go j.work()
+	j.begin()
 }
 
 // withdraw removes a job that has not begun, and reports whether it could.
@@ -115,7 +133,7 @@ func (m *ThreadLimiter) finished() {
 	}
 	j := m.queue.first.owner.(*threadJob)
 	m.queue.remove(&j.place)
-	go j.work()
+	j.begin()
 }
 
 // A threadJob is a function on its way through a goroutine and back. Posted to
@@ -123,8 +141,11 @@ func (m *ThreadLimiter) finished() {
 type threadJob struct {
 	registered            // in loop.workers, by which Close knows of it
 	place      registered // in limiter.queue
+	member     registered // in pool.jobs
 	loop       *EventLoop
-	limiter    *ThreadLimiter
+	limiter    *ThreadLimiter   // nil if there is no limit
+	executor   Executor         // who runs it
+	pool       *defaultExecutor // nil if the executor is another one
 	fn         func(context.Context) error
 	ctx        context.Context
 	code       codePlace
@@ -134,34 +155,71 @@ type threadJob struct {
 
 func (t *task) offload(ctx context.Context, fn func(context.Context) error, code codePlace, opts []ThreadOption) error {
 	l := t.loop
-	if l.threads == nil {
-		l.threads = NewThreadLimiter(l.options.threads)
+	if l.limiter == nil {
+		l.limiter = NewThreadLimiter(l.options.threads)
 	}
-	c := threadConfig{limiter: l.threads.(*ThreadLimiter)}
+	c := threadConfig{limiter: l.limiter.(*ThreadLimiter)}
 	for _, o := range opts {
 		o.applyThread(&c)
 	}
-	if err := c.limiter.bind(l); err != nil {
-		return err
+	if c.limiter != nil {
+		if err := c.limiter.bind(l); err != nil {
+			return err
+		}
+	}
+	var pool *defaultExecutor
+	if c.executor == nil {
+		if pool = l.defaultExecutor(); pool.down {
+			return ErrExecutorShutDown
+		}
+		c.executor = pool.executor
 	}
 	if t.doomed(ctx) {
 		return t.park(ctx, &waiter{task: t}) // fn is not worth beginning
 	}
 	jobCtx, cancel := context.WithCancelCause(context.WithoutCancel(ctx))
 	defer cancel(nil)
-	j := &threadJob{loop: l, limiter: c.limiter, fn: fn, ctx: jobCtx, code: code, waiter: &waiter{task: t}}
+	j := &threadJob{loop: l, limiter: c.limiter, executor: c.executor, pool: pool, fn: fn, ctx: jobCtx, code: code, waiter: &waiter{task: t}}
 	l.workers.add(&j.registered, j)
 	l.outside++
-	c.limiter.submit(j)
+	if pool != nil {
+		pool.jobs.add(&j.member, j)
+	}
+	if c.limiter != nil {
+		c.limiter.submit(j)
+	} else {
+		j.begin()
+	}
 	if err := t.park(ctx, j.waiter); err != nil {
 		cancel(err)
 		j.waiter = nil
-		if c.limiter.withdraw(j) {
+		if c.limiter != nil && c.limiter.withdraw(j) {
 			j.gone()
 		}
 		return err
 	}
 	return j.err
+}
+
+// begin gives the job to its executor. If that refuses, the job has ended.
+func (j *threadJob) begin() {
+	if err := j.execute(); err != nil {
+		j.err = err
+		j.loop.ready.push(j)
+	}
+}
+
+func (j *threadJob) execute() (err error) {
+	if _, plain := j.executor.(goroutines); plain {
+		go j.work()
+		return nil
+	}
+	defer func() {
+		if p := recover(); p != nil {
+			err = &PanicError{Value: p, Stack: stack()}
+		}
+	}()
+	return j.executor.Execute(j.work)
 }
 
 // work runs on the job's goroutine.
@@ -175,13 +233,20 @@ func (j *threadJob) work() {
 		}
 		j.loop.entry.post(j) // refused after Close, when nobody waits any more
 	}()
-	j.err = j.fn(j.ctx)
+	if j.err = j.ctx.Err(); j.err == nil { // else nobody waits any more, and it had not begun
+		j.err = j.fn(j.ctx)
+	}
 	ended = true
 }
 
 func (j *threadJob) run() {
+	if j.owner == nil {
+		return // an executor that has called it, and refused it, or called it twice
+	}
 	j.gone()
-	j.limiter.finished()
+	if j.limiter != nil {
+		j.limiter.finished()
+	}
 	if j.waiter != nil {
 		j.waiter.wake(nil)
 	}
@@ -190,6 +255,10 @@ func (j *threadJob) run() {
 func (j *threadJob) gone() {
 	j.loop.workers.remove(&j.registered)
 	j.loop.outside--
+	if j.pool != nil {
+		j.pool.jobs.remove(&j.member)
+		j.pool.ended()
+	}
 }
 
 func (j *threadJob) String() string { return "a function run by ToThread: " + j.code.String() }

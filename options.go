@@ -29,6 +29,7 @@ type loopConfig struct {
 	resolver Resolver
 	grace    time.Duration
 	threads  int
+	executor any // an Executor; nil for goroutines
 	seams    seam.Seams
 }
 
