@@ -4,9 +4,11 @@ package examples_test
 
 import (
 	"bytes"
+	"fmt"
 	"os/exec"
 	"path/filepath"
 	"regexp"
+	"runtime"
 	"slices"
 	"strings"
 	"testing"
@@ -14,7 +16,7 @@ import (
 
 func TestExamples(t *testing.T) {
 	dir := t.TempDir()
-	build := exec.Command("go", "build", "-o", dir+string(filepath.Separator), "./hello", "./tasks", "./wget")
+	build := exec.Command("go", "build", "-o", dir+string(filepath.Separator), "./hello", "./multicore", "./tasks", "./wget")
 	if out, err := build.CombinedOutput(); err != nil {
 		t.Fatalf("go build: %v\n%s", err, out)
 	}
@@ -24,10 +26,14 @@ func TestExamples(t *testing.T) {
 		check func(t *testing.T, lines []string)
 	}{
 		{"hello", nil, checkHello},
+		{"multicore", []string{"-loops", "3", "-calls", "90"}, checkMulticore},
 		{"tasks", nil, checkTasks},
 		{"wget", []string{"-local"}, checkWget},
 	} {
 		t.Run(c.name, func(t *testing.T) {
+			if c.name == "multicore" && runtime.GOOS != "linux" {
+				t.Skip("other systems do not spread the connections of a port over its listeners")
+			}
 			t.Parallel()
 			var out, errs bytes.Buffer
 			cmd := exec.CommandContext(t.Context(), filepath.Join(dir, c.name), c.args...)
@@ -51,6 +57,25 @@ func checkTasks(t *testing.T, lines []string) {
 	world, again := "Hello world!"+thread, "Hello again!"+thread
 	if thread == "" || !slices.Equal(lines, []string{world, world, again, again}) {
 		t.Errorf("%q", lines)
+	}
+}
+
+// checkMulticore: three loops on threads of their own have served all connections, and
+// told of each.
+func checkMulticore(t *testing.T, lines []string) {
+	threads := make(map[string]bool)
+	sum := 0
+	for _, line := range lines[1:] {
+		var number, served, told int
+		var thread string
+		if _, err := fmt.Sscanf(line, "loop %d on thread %s served %d connections, told of %d", &number, &thread, &served, &told); err != nil || served != told {
+			t.Errorf("%q: %v", line, err)
+		}
+		threads[thread] = true
+		sum += served
+	}
+	if !strings.HasPrefix(lines[0], "3 loops share a port") || len(lines) != 4 || len(threads) != 3 || sum != 90 {
+		t.Errorf("%s", strings.Join(lines, "\n"))
 	}
 }
 
