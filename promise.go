@@ -42,7 +42,8 @@ func newPromise[T any](l *EventLoop, op string) *Promise[T] {
 }
 
 // Future returns the future, for the tasks of the loop. Cancelling it, or a task that
-// awaits it, decides the promise.
+// awaits it, decides the promise, unless that was decided before: then the future
+// ends with that value or error.
 func (p *Promise[T]) Future() *Future[T] { return &p.future }
 
 // Resolve completes the future with v and reports whether it was in time: not if the
@@ -110,8 +111,7 @@ func (p *Promise[T]) cancel(cause error) bool {
 		p.future.finish(cancelled, p.err)
 		return true
 	}
-	p.run() // it was decided, and comes before the cancellation
-	return false
+	return true // it was decided before, and what was is on its way
 }
 
 func (p *Promise[T]) leave() {

@@ -54,14 +54,25 @@ func TestPromise(t *testing.T) {
 	})
 	inLoop(t, "a decision that comes before a cancellation stays", func(t *testing.T, ctx context.Context) {
 		p := asyncio.NewPromise[int](ctx)
-		if !p.Resolve(7) || p.Future().Done() || p.Future().Cancel(nil) {
-			t.Error("it was resolved first")
+		if !p.Resolve(7) || p.Future().Done() || !p.Future().Cancel(nil) || p.Resolve(8) {
+			t.Error("it was resolved, and its future was not done yet")
 		}
-		settle(ctx)
 		v, err := p.Future().Await(ctx)
 		if v != 7 || err != nil {
 			t.Errorf("got %v, %v", v, err)
 		}
+
+		q := asyncio.NewPromise[int](ctx)
+		task := asyncio.CreateTask(ctx, func(ctx context.Context) (int, error) {
+			v, err := q.Future().Await(ctx)
+			if v != 7 || err != nil {
+				t.Errorf("got %v, %v", v, err)
+			}
+			return v, asyncio.Yield(asyncio.CleanupContext(ctx))
+		}, asyncio.EagerStart())
+		q.Resolve(7)
+		task.Cancel(io2)
+		expectError(t, task.Wait(ctx), io2)
 	})
 	inLoop(t, "a future that the loop completes itself", func(t *testing.T, ctx context.Context) {
 		p := asyncio.NewPromise[int](ctx)
@@ -231,5 +242,61 @@ func TestWrapFuture(t *testing.T) {
 		})
 		f.Cancel(nil)
 		<-f.Done()
+	})
+}
+
+func BenchmarkDoors(b *testing.B) {
+	onLoop := func(name string, main func(ctx context.Context) error) {
+		b.Run(name, func(b *testing.B) {
+			b.ReportAllocs()
+			asyncio.Run(background, func(ctx context.Context) error {
+				for b.Loop() {
+					if err := main(ctx); err != nil {
+						b.Fatal(err)
+					}
+				}
+				return nil
+			})
+		})
+	}
+	onLoop("ToThread", func(ctx context.Context) error {
+		_, err := asyncio.ToThread(ctx, seven)
+		return err
+	})
+	onLoop("Promise", func(ctx context.Context) error {
+		p := asyncio.NewPromise[int](ctx)
+		go p.Resolve(1)
+		return p.Future().Wait(ctx)
+	})
+	other := asyncio.NewEventLoop()
+	ended := make(chan error)
+	go func() {
+		other.RunForever()
+		ended <- other.Close()
+	}()
+	b.Run("RunCoroutineThreadsafe", func(b *testing.B) {
+		b.ReportAllocs()
+		for b.Loop() {
+			asyncio.RunCoroutineThreadsafe(background, other, seven).Wait(background)
+		}
+	})
+	onLoop("WrapFuture", func(ctx context.Context) error {
+		return asyncio.WrapFuture(ctx, asyncio.RunCoroutineThreadsafe(ctx, other, seven)).Wait(ctx)
+	})
+	other.CallSoonThreadsafe(other.Stop)
+	<-ended
+	b.Run("CallSoonThreadsafe to a busy loop", func(b *testing.B) {
+		b.ReportAllocs()
+		asyncio.Run(background, func(ctx context.Context) error {
+			loop := ownLoop(ctx)
+			n := 0
+			for b.Loop() {
+				loop.CallSoonThreadsafe(func() {})
+				if n++; n%100 == 0 {
+					asyncio.Yield(ctx)
+				}
+			}
+			return nil
+		})
 	})
 }
