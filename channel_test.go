@@ -15,6 +15,35 @@ import (
 	"github.com/goasyncio/asyncio"
 )
 
+// ownLoop returns the loop of the running task.
+func ownLoop(ctx context.Context) *asyncio.EventLoop { return asyncio.CurrentTask(ctx).Loop() }
+
+// until lets the loop run until cond holds.
+func until(t testing.TB, ctx context.Context, cond func() bool) {
+	t.Helper()
+	for deadline := time.Now().Add(10 * time.Second); !cond(); {
+		if time.Now().After(deadline) {
+			t.Fatal("waited for too long")
+		}
+		if err := asyncio.Sleep(ctx, time.Millisecond); err != nil {
+			t.Fatal(err)
+		}
+	}
+}
+
+// onRealLoop runs a test on a wall clock, and checks that it leaves no goroutine.
+func onRealLoop(t *testing.T, name string, test func(t *testing.T, ctx context.Context), opts ...asyncio.RunOption) {
+	t.Run(name, func(t *testing.T) {
+		noGoroutines(t, func() {
+			err := asyncio.Run(background, func(ctx context.Context) error {
+				test(t, ctx)
+				return nil
+			}, opts...)
+			expectError(t, err, nil)
+		})
+	})
+}
+
 func TestReceive(t *testing.T) {
 	receive := func(ch <-chan int) func(context.Context) (int, error) {
 		return func(ctx context.Context) (int, error) {
