@@ -8,6 +8,7 @@ import (
 	"fmt"
 	"math/rand/v2"
 	"net"
+	"runtime"
 	"sync"
 	"testing"
 	"time"
@@ -298,7 +299,7 @@ func TestInboxLoopClose(t *testing.T) {
 // get, with timeouts: what was put, and nothing else, is got, once, and in the order of
 // each putter.
 func TestInboxStorm(t *testing.T) {
-	const putters, each = 8, 300
+	const putters, each = 8, 150
 	type item struct{ putter, n int }
 	noGoroutines(t, func() {
 		var put [putters]int // how many each has put
@@ -311,7 +312,7 @@ func TestInboxStorm(t *testing.T) {
 			for n := range each {
 				it := item{p, n}
 				for {
-					err := try(ctx, time.Duration(random.IntN(100))*time.Microsecond, it)
+					err := try(ctx, time.Duration(random.IntN(400))*time.Microsecond, it)
 					if err == nil {
 						break
 					}
@@ -350,6 +351,7 @@ func TestInboxStorm(t *testing.T) {
 				<-ready
 				retry(background, p, func(ctx context.Context, d time.Duration, it item) error {
 					if d%2 == 0 {
+						runtime.Gosched()
 						return in.PutNowait(it)
 					}
 					ctx, cancel := context.WithTimeout(ctx, d)
@@ -369,7 +371,7 @@ func TestInboxStorm(t *testing.T) {
 				for range 3 {
 					g.Go(func(ctx context.Context) error {
 						for left > 0 {
-							asyncio.Timeout(ctx, 50*time.Microsecond, func(ctx context.Context) error {
+							asyncio.Timeout(ctx, time.Millisecond, func(ctx context.Context) error {
 								it, err := in.Get(ctx)
 								if err != nil {
 									return err
