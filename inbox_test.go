@@ -295,6 +295,69 @@ func TestInboxLoopClose(t *testing.T) {
 	})
 }
 
+// TestInboxModel does things at random on one loop. Items are numbered as they are
+// offered, so those that are got must be exactly those that were put, in that order.
+func TestInboxModel(t *testing.T) {
+	for seed := range uint64(200) {
+		inLoop(t, fmt.Sprint("seed ", seed), func(t *testing.T, ctx context.Context) {
+			random := rand.New(rand.NewPCG(seed, 3))
+			in := asyncio.NewInbox[int](ctx, 1+random.IntN(4))
+			put := make(map[int]bool)
+			var got []int
+			var tasks []*asyncio.Task[struct{}]
+			get := func(v int, err error) {
+				if err == nil {
+					got = append(got, v)
+				}
+			}
+			for n := range 200 {
+				switch random.IntN(6) {
+				case 0:
+					put[n] = in.PutNowait(n) == nil
+				case 1:
+					tasks = append(tasks, asyncio.Go(ctx, func(ctx context.Context) error {
+						err := in.Put(ctx, n)
+						put[n] = err == nil
+						return err
+					}, asyncio.EagerStart()))
+				case 2:
+					get(in.GetNowait())
+				case 3:
+					tasks = append(tasks, asyncio.Go(ctx, func(ctx context.Context) error {
+						v, err := in.Get(ctx)
+						get(v, err)
+						return err
+					}, asyncio.EagerStart()))
+				case 4:
+					if len(tasks) > 0 {
+						tasks[random.IntN(len(tasks))].Cancel(nil)
+					}
+				case 5:
+					asyncio.Yield(ctx)
+				}
+			}
+			in.Close()
+			for _, task := range tasks {
+				task.Wait(ctx)
+			}
+			for v, err := range in.Items(ctx) {
+				get(v, err)
+			}
+			for i, n := range got {
+				if !put[n] || i > 0 && n <= got[i-1] {
+					t.Fatalf("got %d, which was put: %v, after %v", n, put[n], got[:i])
+				}
+				delete(put, n)
+			}
+			for n, in := range put {
+				if in {
+					t.Errorf("%d was put and not got", n)
+				}
+			}
+		})
+	}
+}
+
 // TestInboxStorm has goroutines and tasks of two loops put, with timeouts, and tasks
 // get, with timeouts: what was put, and nothing else, is got, once, and in the order of
 // each putter.

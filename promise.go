@@ -9,7 +9,8 @@ import (
 
 // Promise is the other side of a future: any goroutine may complete it, once
 // (concurrent.futures.Future, seen from its executor). The tasks of the loop await its
-// Future. Until it is decided, a virtual clock follows the wall clock.
+// Future. Until it is decided, the loop keeps it, and a virtual clock follows the wall
+// clock. Complete the future by the promise only.
 //
 // A promise costs some allocations, and a wake-up of the loop when it is decided.
 type Promise[T any] struct {

@@ -24,7 +24,8 @@ import (
 //
 // It rests on package os/signal: the signal loses its default action, and other
 // users of it in the program, streams of NotifySignals and other loops among them,
-// receive it as well. A handler keeps no loop on a virtual clock from ErrDeadlock:
+// receive it as well. (The second signal that WithInterrupt receives ends all of them for
+// it: its default action is back.) A handler keeps no loop on a virtual clock from ErrDeadlock:
 // only what a task awaits does.
 //
 // AddSignalHandler returns a *UsageError if sig is no signal of the system or fn is
