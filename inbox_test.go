@@ -125,6 +125,19 @@ func TestInbox(t *testing.T) {
 			}
 		}
 	})
+	inLoop(t, "each item wakes one of those that wait, also when they come one by one", func(t *testing.T, ctx context.Context) {
+		in := asyncio.NewInbox[int](ctx, 0)
+		var tasks []*asyncio.Task[int]
+		for range 3 {
+			tasks = append(tasks, asyncio.CreateTask(ctx, in.Get, asyncio.EagerStart()))
+		}
+		for i, task := range tasks {
+			elsewhere(func() { in.PutNowait(i) })
+			if v, err := task.Await(ctx); v != i || err != nil {
+				t.Errorf("got %d, %v, want %d", v, err, i)
+			}
+		}
+	})
 	inLoop(t, "Close wakes who waits on both sides", func(t *testing.T, ctx context.Context) {
 		in := asyncio.NewInbox[int](ctx, 1)
 		getter := asyncio.CreateTask(ctx, in.Get, asyncio.EagerStart())
