@@ -31,14 +31,15 @@ var layers = [][]string{
 	// A task has a stack of scopes, a scope tells its task to end, and a
 	// suspended task hears of it.
 	{"task.go scope.go lending.go suspend.go"},
+	{"executor.go"},
 	// What is done with tasks.
 	{"timeout.go", "waitq.go", "group.go", "offload.go", "now.go", "close.go", "graph.go"},
-	{"await.go", "tree.go"},
+	{"await.go", "tree.go", "signal.go", "channel.go", "promise.go"},
 	{"gather.go", "wait.go", "completed.go", "staggered.go"},
 	{"run.go"},
 	// What tasks share: each is a wait queue and what its tasks wait for.
 	{"lock.go", "event.go", "semaphore.go", "barrier.go", "queue.go"},
-	{"condition.go"},
+	{"condition.go", "inbox.go"},
 	// Connections: a descriptor, bytes that suspend, who calls, who answers.
 	{"transport.go tls.go", "lookup.go"},
 	{"pipe.go", "dial.go"},
