@@ -29,6 +29,7 @@ var goOnly = []string{
 	"ErrGoexit", "EventLoop.Context", "RunOption",
 	"SockAddr", "SockAddr.IsZero", "SockAddr.Network",
 	// What asyncio lacks.
+	"Receive", "Values", "Send", "Inbox", "NewInbox", "Promise", "NewPromise", "NotifySignals", "SignalStream",
 	"TaskGroup.Cancel", "WithLimit",
 	"Server.Shutdown", "Transport.Loop", "StreamReader.Close",
 	"StreamReader.Buffered", "StreamReader.Discard", "StreamReader.Limit", "StreamReader.ReadSome", "StreamReader.Peek", "StreamReader.SetLimit",
@@ -106,7 +107,7 @@ func impliedName(name string, inTable map[string]bool) bool {
 	}
 	// The fields of options, results and errors go with their type.
 	fields := strings.HasSuffix(owner, "Options") || strings.HasSuffix(owner, "Error") || owner == "Result" || owner == "TaskSpec" || owner == "SockAddr"
-	return inTable[owner] && (fields || owner == "Awaitable")
+	return inTable[owner] && (fields || owner == "Awaitable" || owner == "Executor") || slices.Contains(goOnly, owner)
 }
 
 // readNames reads the table: a line "# area", or Python, Go and remark between
