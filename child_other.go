@@ -1,0 +1,29 @@
+//go:build !unix && !windows
+
+// What stands in for children where no process can be started.
+
+package asyncio
+
+import (
+	"errors"
+	"os"
+	"os/exec"
+	"syscall"
+)
+
+const (
+	termination = syscall.SIGTERM
+	noSignal    = syscall.Signal(0)
+)
+
+func shell(line string) *exec.Cmd { return exec.Command("sh", "-c", line) }
+
+func mergeShell(_, _ *syscall.SysProcAttr) {}
+
+func setGroup(*syscall.SysProcAttr, bool, bool) (bool, error) { return false, errors.ErrUnsupported }
+
+func signalGroup(int, os.Signal) error { return errors.ErrUnsupported }
+
+func returnCode(state *os.ProcessState) int { return state.ExitCode() }
+
+func brokenPipe(error) bool { return false }

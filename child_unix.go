@@ -1,0 +1,63 @@
+//go:build unix
+
+// What children are where signals and process groups exist.
+
+package asyncio
+
+import (
+	"errors"
+	"os"
+	"os/exec"
+	"syscall"
+)
+
+const (
+	termination = syscall.SIGTERM
+	noSignal    = syscall.Signal(0) // only looks whether the process is there
+)
+
+// shell returns the command that runs a line of the shell.
+func shell(line string) *exec.Cmd { return exec.Command("/bin/sh", "-c", line) }
+
+// mergeShell adds what a shell needs.
+func mergeShell(attr, _ *syscall.SysProcAttr) {}
+
+// setGroup makes the child lead a group or a session, and reports whether it
+// leads a group.
+func setGroup(attr *syscall.SysProcAttr, group, session bool) (bool, error) {
+	if session {
+		attr.Setsid = true
+	}
+	if attr.Setsid {
+		attr.Setpgid = false // a session is a group; its leader cannot be moved
+	} else if group {
+		attr.Setpgid, attr.Pgid = true, 0
+	}
+	return attr.Setsid || attr.Setpgid && attr.Pgid == 0, nil
+}
+
+func signalGroup(pid int, sig os.Signal) error {
+	number, ok := sig.(syscall.Signal)
+	if !ok {
+		return errors.New("unsupported signal")
+	}
+	err := syscall.Kill(-pid, number)
+	if err == syscall.ESRCH {
+		return os.ErrProcessDone
+	}
+	return os.NewSyscallError("kill", err)
+}
+
+// returnCode is the exit status, or minus the number of the signal that ended the
+// process.
+func returnCode(state *os.ProcessState) int {
+	if status, ok := state.Sys().(syscall.WaitStatus); ok && status.Signaled() {
+		return -int(status.Signal())
+	}
+	return state.ExitCode()
+}
+
+// brokenPipe reports whether err says that nobody reads what is written.
+func brokenPipe(err error) bool {
+	return errors.Is(err, syscall.EPIPE) || errors.Is(err, syscall.ECONNRESET)
+}
