@@ -150,6 +150,7 @@ func (l *EventLoop) spawn(op string, cmd *exec.Cmd, opts *SubprocessOptions, def
 	if err := c.setAttributes(opts); err != nil {
 		return nil, fmt.Errorf("asyncio: %s: %w", op, err)
 	}
+	l.open.add(&c.registered, c) // before its pipes: what is closed first is killed, and does not see its input end
 	started := false
 	var theirs []*os.File // ends of pipes that only the child needs
 	defer func() {
@@ -157,6 +158,7 @@ func (l *EventLoop) spawn(op string, cmd *exec.Cmd, opts *SubprocessOptions, def
 			f.Close()
 		}
 		if !started {
+			l.open.remove(&c.registered)
 			disconnect()
 		}
 	}()
@@ -182,7 +184,6 @@ func (l *EventLoop) spawn(op string, cmd *exec.Cmd, opts *SubprocessOptions, def
 		return nil, err
 	}
 	started = true
-	l.open.add(&c.registered, c)
 	l.outside++
 	c.watchExit()
 	return c, nil
@@ -383,6 +384,17 @@ func (c *child) end(sig os.Signal) error {
 		return c.sendGroup(sig)
 	}
 	return c.send(sig)
+}
+
+// close kills the child if it has not exited.
+func (c *child) close() error {
+	if c.exited {
+		return nil
+	}
+	if err := c.end(os.Kill); err != os.ErrProcessDone {
+		return err
+	}
+	return nil
 }
 
 func (c *child) send(sig os.Signal) error { return c.cmd.Process.Signal(sig) }

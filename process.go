@@ -303,7 +303,7 @@ func (p *Process) Shutdown(ctx context.Context, grace time.Duration) (code int, 
 			_, err := p.Wait(ctx)
 			return err
 		})
-		if err != nil && errors.Is(err, ErrTimeout) {
+		if err == ErrTimeout {
 			err = nil
 		}
 	}
@@ -325,14 +325,9 @@ func (p *Process) Close() error {
 	if !p.loop.mine() {
 		return p.loop.elsewhere("Process.Close")
 	}
+	err := p.child.close()
 	p.closePipes()
-	if p.child.exited {
-		return nil
-	}
-	if err := p.child.end(os.Kill); err != os.ErrProcessDone {
-		return err
-	}
-	return nil
+	return err
 }
 
 // String shows the number and the state of the process.
