@@ -3,7 +3,6 @@
 package asyncio
 
 import (
-	"errors"
 	"fmt"
 	"os"
 	"os/exec"
@@ -229,23 +228,6 @@ func pipe(fd int) (their, our *os.File, err error) {
 	return w, r, err
 }
 
-// adopt makes a transport of one end of a pipe.
-func (l *EventLoop) adopt(f *os.File, c consumer) (*transport, error) {
-	adopter, ok := l.net.(seam.Adopter)
-	if !ok {
-		f.Close()
-		return nil, fmt.Errorf("the network of %s has no pipes (%w)", l.name, errors.ErrUnsupported)
-	}
-	tr := newTransport(l, c)
-	conn, err := adopter.AdoptFile(f, tr)
-	if err != nil {
-		return nil, err
-	}
-	tr.use(conn)
-	tr.writable = true
-	return tr, nil
-}
-
 // watchExit takes care that run is called when the child has exited.
 func (c *child) watchExit() {
 	if w, ok := c.loop.net.(seam.Watcher); ok && runtime.GOOS == "linux" {
@@ -418,6 +400,14 @@ func (c *child) pid() int { return c.cmd.Process.Pid }
 
 // returnCode is the code, and whether it is known.
 func (c *child) returnCode() (int, bool) { return c.code, c.exited }
+
+// exitState is what the system knows about the child that has exited.
+func (c *child) exitState() *os.ProcessState {
+	if !c.exited { // a goroutine may be about to set it
+		return nil
+	}
+	return c.state
+}
 
 // describe is the text of a consumer.
 func (c *child) describe(kind string) string {

@@ -17,9 +17,10 @@ import (
 // Process is a program that was started with streams to talk to it
 // (asyncio.subprocess.Process). It belongs to its loop's goroutine.
 //
-// The caller has to Close it. Apart from that the pipe to its input is closed by
-// Stdin.Close and by Communicate, those from its outputs when they have been read
-// to the end. Closing the loop closes the pipes and kills the process.
+// The caller has to Close it. Apart from that a pipe is closed by its stream's Close;
+// that to the input also by Communicate, and when nobody can read it any more; those
+// from the outputs when they have been read to the end. Closing the loop closes the
+// pipes and kills the process.
 type Process struct {
 	// Stdin writes to the standard input; nil if that is no pipe. Closing it is
 	// how the process is told the end.
@@ -83,12 +84,10 @@ func createProcess(ctx context.Context, op string, cmd *exec.Cmd, opts *Subproce
 // connect makes a stream of our end of a pipe.
 func (p *Process) connect(fd int, end *os.File) error {
 	w := newStream(p.loop, "pipe", p.limit)
-	tr, err := p.loop.adopt(end, w)
-	if err != nil {
+	if err := w.tr.adoptPipe("pipe", end, fd == 0); err != nil {
 		return err
 	}
-	p.pipes = append(p.pipes, tr)
-	w.attach(tr)
+	p.pipes = append(p.pipes, &w.tr)
 	switch fd {
 	case 0:
 		p.Stdin = w
@@ -98,7 +97,7 @@ func (p *Process) connect(fd int, end *os.File) error {
 	case 2:
 		p.Stderr = w.reader
 	}
-	w.reader.source = &output{tr, w.reader}
+	w.reader.source = &output{&w.tr, w.reader}
 	return nil
 }
 
@@ -136,12 +135,7 @@ func (p *Process) ReturnCode() (code int, exited bool) { return p.child.returnCo
 
 // State returns what the system knows about the process that has exited: times,
 // status, memory. It is nil before, and if that is lost.
-func (p *Process) State() *os.ProcessState {
-	if !p.child.exited {
-		return nil
-	}
-	return p.child.state
-}
+func (p *Process) State() *os.ProcessState { return p.child.exitState() }
 
 // task returns the running task, which must be of the process's loop.
 func (p *Process) task(ctx context.Context, op string) (*task, error) {
