@@ -304,8 +304,12 @@ func TestProcessesAtOnce(t *testing.T) {
 		return nil
 	})
 	withProcesses(t, "many processes, signalled while they exit", func(t *testing.T, ctx context.Context) error {
+		n := 200
+		if underRace {
+			n = 60
+		}
 		return asyncio.WithTaskGroup(ctx, func(ctx context.Context, g *asyncio.TaskGroup) error {
-			for i := range amount(200, 60) {
+			for i := range n {
 				g.Go(func(ctx context.Context) error {
 					p, err := asyncio.CreateSubprocessExec(ctx, "sh", []string{"-c", fmt.Sprintf("read x; exit %d", i%100)}, &asyncio.SubprocessOptions{Stdin: asyncio.Pipe})
 					if err != nil {

@@ -260,14 +260,16 @@ func TestSubprocessTransport(t *testing.T) {
 		return nil
 	})
 	withProcesses(t, "a child that does not read what it is sent", func(t *testing.T, ctx context.Context) error {
-		c := logs(t, ctx, "sleep 0.01; exit 0", nil)
+		c := logs(t, ctx, "exec sleep 100", nil)
 		c.transport.PipeTransport(0).Write(pattern(1 << 20))
-		c.ends(t, ctx, "exited 0 true, lost, lost 0: EPIPE, lost 1, lost 2, made, pause")
+		c.transport.Terminate()
+		c.ends(t, ctx, "exited -15 true, lost, lost 0: EPIPE, lost 1, lost 2, made, pause")
 		return nil
 	})
 	withProcesses(t, "the text tells the state", func(t *testing.T, ctx context.Context) error {
-		c := logs(t, ctx, "exit 7", nil)
+		c := logs(t, ctx, "read x; exit 7", nil)
 		expectText(t, c.transport, fmt.Sprintf("<SubprocessTransport %d running>", c.transport.Pid()))
+		c.transport.PipeTransport(0).Close()
 		c.ends(t, ctx, "exited 7 true, lost, lost 0, lost 1, lost 2, made")
 		expectText(t, c.transport, fmt.Sprintf("<SubprocessTransport %d returncode=7>", c.transport.Pid()))
 		return nil

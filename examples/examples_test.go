@@ -16,7 +16,7 @@ import (
 
 func TestExamples(t *testing.T) {
 	dir := t.TempDir()
-	build := exec.Command("go", "build", "-o", dir+string(filepath.Separator), "./hello", "./multicore", "./tasks", "./wget")
+	build := exec.Command("go", "build", "-o", dir+string(filepath.Separator), "./hello", "./multicore", "./supervisor", "./tasks", "./wget")
 	if out, err := build.CombinedOutput(); err != nil {
 		t.Fatalf("go build: %v\n%s", err, out)
 	}
@@ -27,6 +27,7 @@ func TestExamples(t *testing.T) {
 	}{
 		{"hello", nil, checkHello},
 		{"multicore", []string{"-loops", "3", "-calls", "90"}, checkMulticore},
+		{"supervisor", nil, checkSupervisor},
 		{"tasks", nil, checkTasks},
 		{"wget", []string{"-local"}, checkWget},
 	} {
@@ -49,6 +50,25 @@ func TestExamples(t *testing.T) {
 func checkHello(t *testing.T, lines []string) {
 	if !slices.Equal(lines, []string{"Hello world!", "Hello again!"}) {
 		t.Errorf("%q", lines)
+	}
+}
+
+// checkSupervisor: all programs speak, one fails and is started again, and they are
+// ended from the last to the first, by force if need be.
+func checkSupervisor(t *testing.T, lines []string) {
+	at := 0
+	for _, want := range []string{
+		"supervisor: flaky has failed with 1, again in 100ms",
+		"flaky    | here I am",
+		"supervisor: stubborn is ended, with -9",
+		"web      | good-bye",
+		"supervisor: web is ended, with 0",
+	} {
+		i := slices.Index(lines[at:], want)
+		if i < 0 {
+			t.Fatalf("%q is missing, or not in its place:\n%s", want, strings.Join(lines, "\n"))
+		}
+		at += i + 1
 	}
 }
 
