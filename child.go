@@ -287,13 +287,13 @@ func (c *child) run() {
 	c.publish()
 }
 
-// stolenCode is the code of a child whose exit other code has taken.
-const stolenCode = 255
+// unknownCode is the code of a child whose exit other code has taken.
+const unknownCode = 255
 
 func (c *child) publish() {
 	c.gone()
 	if c.reapErr != nil {
-		c.code = stolenCode
+		c.code = unknownCode
 		c.loop.CallExceptionHandler(&ErrorContext{
 			Message: "the exit code of a child process is lost: other code has waited for it", Err: c.reapErr, Source: c,
 		})
@@ -338,13 +338,13 @@ func (c *child) abandon() {
 	case <-c.reaped:
 		c.publish()
 	case <-timeout.C:
+		c.code = unknownCode
 		c.gone() // the goroutine will reap it
 		c.loop.CallExceptionHandler(&ErrorContext{Message: "a child process could not be ended when the loop was closed", Source: c})
 	}
 }
 
-// signal sends sig to the child, or to its group. There is no exit that the loop
-// does not know of and other processes could have inherited the pid of.
+// signal sends sig to the child, or to its group, for the operation op.
 func (c *child) signal(op string, sig os.Signal, group bool) error {
 	switch {
 	case !c.loop.mine():

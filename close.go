@@ -20,7 +20,8 @@ var errClosing = errors.New("the loop is closing")
 // awaits return errors without suspending, and after some of them the coroutine is
 // left as by runtime.Goexit, so that its deferred functions run; the exception
 // handler is told its name. Then errors that nobody has looked at are reported,
-// connections are aborted, and callbacks and timers are dropped.
+// connections are aborted, processes are killed and reaped, and callbacks and timers
+// are dropped.
 //
 // Close returns an error that names what could not be ended: a function of ToThread
 // that still runs. A coroutine that does not await any more blocks Close, as it

@@ -5,6 +5,7 @@ package asyncio_test
 import (
 	"context"
 	"errors"
+	"math/rand/v2"
 	"os"
 	"runtime"
 	"strconv"
@@ -17,6 +18,14 @@ import (
 	"github.com/goasyncio/asyncio/internal/seam"
 	"github.com/goasyncio/asyncio/internal/sock"
 )
+
+// noPipes is a network as a simulation may have it.
+type noPipes struct{ seam.Network }
+
+// shuffled is an order of callbacks that is different each time.
+type shuffled struct{ *rand.Rand }
+
+func (s shuffled) Next(n int) int { return s.IntN(n) }
 
 // pipesOnly is a network that cannot watch a pidfd.
 type pipesOnly struct {
@@ -187,4 +196,42 @@ func TestProcessDescriptorsExhausted(t *testing.T) {
 func closeInput(p *asyncio.Process) *asyncio.Process {
 	p.Stdin.Close()
 	return p
+}
+
+func TestProcessWithoutPipes(t *testing.T) {
+	option := seam.LoopOption(seam.Seams{NewNetwork: func() (seam.Network, error) {
+		n, err := sock.New()
+		return noPipes{n}, err
+	}}).(asyncio.LoopOption)
+	noChildren(t)
+	leavesNothing(t)
+	runStreams(t, func(ctx context.Context) error {
+		before := len(descriptors())
+		if _, err := asyncio.CreateSubprocessShell(ctx, "true", piped()); !errors.Is(err, errors.ErrUnsupported) {
+			t.Errorf("with pipes: %v", err)
+		}
+		if open := descriptors(); len(open) != before {
+			t.Errorf("open are %v, there were %d", open, before)
+		}
+		exits(t, ctx, sh(t, ctx, "exit 3", nil), 3)
+		return nil
+	}, option)
+}
+
+// TestSubprocessOrder lets the callbacks that are ready run in any order: the
+// protocol is told in the one that is promised all the same.
+func TestSubprocessOrder(t *testing.T) {
+	for seed := range uint64(30) {
+		option := seam.LoopOption(seam.Seams{NewOrder: func() seam.Order { return shuffled{rand.New(rand.NewPCG(seed, 0))} }})
+		withProcesses(t, strconv.FormatUint(seed, 10), func(t *testing.T, ctx context.Context) error {
+			var all []*childLog
+			for range 5 {
+				all = append(all, logs(t, ctx, "echo out; echo err >&2; exit 3", nil))
+			}
+			for _, c := range all {
+				c.ends(t, ctx, "data 1, data 2, exited 3 true, lost, lost 0, lost 1, lost 2, made")
+			}
+			return nil
+		}, option.(asyncio.LoopOption))
+	}
 }
