@@ -3,6 +3,7 @@
 package asyncio
 
 import (
+	"errors"
 	"fmt"
 	"os"
 	"os/exec"
@@ -149,7 +150,7 @@ func (l *EventLoop) spawn(op string, cmd *exec.Cmd, opts *SubprocessOptions, def
 	if err := c.setAttributes(opts); err != nil {
 		return nil, fmt.Errorf("asyncio: %s: %w", op, err)
 	}
-	l.open.add(&c.registered, c) // before its pipes: what is closed first is killed, and does not see its input end
+	l.open.add(&c.registered, c) // before its pipes: when the loop is closed it shall be killed, not see the end of its input
 	started := false
 	var theirs []*os.File // ends of pipes that only the child needs
 	defer func() {
@@ -198,9 +199,11 @@ func (c *child) setAttributes(opts *SubprocessOptions) error {
 		mergeShell(attr, c.cmd.SysProcAttr)
 	}
 	c.cmd.SysProcAttr = attr
-	var err error
-	c.group, err = setGroup(attr, opts.ProcessGroup, opts.NewSession)
-	return err
+	if (opts.ProcessGroup || opts.NewSession) && !haveGroups {
+		return fmt.Errorf("process group: %w", errors.ErrUnsupported)
+	}
+	c.group = setGroup(attr, opts.ProcessGroup, opts.NewSession)
+	return nil
 }
 
 // setStream sets what a descriptor of the child is connected to. Nothing is the

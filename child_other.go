@@ -12,6 +12,7 @@ import (
 )
 
 const (
+	haveGroups  = false
 	termination = syscall.SIGTERM
 	noSignal    = syscall.Signal(0)
 )
@@ -20,7 +21,7 @@ func shell(line string) *exec.Cmd { return exec.Command("sh", "-c", line) }
 
 func mergeShell(_, _ *syscall.SysProcAttr) {}
 
-func setGroup(*syscall.SysProcAttr, bool, bool) (bool, error) { return false, errors.ErrUnsupported }
+func setGroup(*syscall.SysProcAttr, bool, bool) bool { return false }
 
 func signalGroup(int, os.Signal) error { return errors.ErrUnsupported }
 

@@ -12,6 +12,7 @@ import (
 )
 
 const (
+	haveGroups  = true
 	termination = syscall.SIGTERM
 	noSignal    = syscall.Signal(0) // only looks whether the process is there
 )
@@ -19,12 +20,12 @@ const (
 // shell returns the command that runs a line of the shell.
 func shell(line string) *exec.Cmd { return exec.Command("/bin/sh", "-c", line) }
 
-// mergeShell adds what a shell needs.
-func mergeShell(attr, _ *syscall.SysProcAttr) {}
+// mergeShell adds what a shell needs: nothing here.
+func mergeShell(_, _ *syscall.SysProcAttr) {}
 
 // setGroup makes the child lead a group or a session, and reports whether it
 // leads a group.
-func setGroup(attr *syscall.SysProcAttr, group, session bool) (bool, error) {
+func setGroup(attr *syscall.SysProcAttr, group, session bool) bool {
 	if session {
 		attr.Setsid = true
 	}
@@ -33,7 +34,7 @@ func setGroup(attr *syscall.SysProcAttr, group, session bool) (bool, error) {
 	} else if group {
 		attr.Setpgid, attr.Pgid = true, 0
 	}
-	return attr.Setsid || attr.Setpgid && attr.Pgid == 0, nil
+	return attr.Setsid || attr.Setpgid && attr.Pgid == 0
 }
 
 func signalGroup(pid int, sig os.Signal) error {

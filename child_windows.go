@@ -10,6 +10,7 @@ import (
 )
 
 const (
+	haveGroups  = false
 	termination = syscall.SIGKILL // there is no gentler one
 	noSignal    = syscall.Signal(0)
 )
@@ -29,12 +30,7 @@ func shell(line string) *exec.Cmd {
 // mergeShell adds what a shell needs.
 func mergeShell(attr, of *syscall.SysProcAttr) { attr.CmdLine = of.CmdLine }
 
-func setGroup(_ *syscall.SysProcAttr, group, session bool) (bool, error) {
-	if group || session {
-		return false, errors.ErrUnsupported
-	}
-	return false, nil
-}
+func setGroup(*syscall.SysProcAttr, bool, bool) bool { return false }
 
 func signalGroup(int, os.Signal) error { return errors.ErrUnsupported }
 

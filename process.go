@@ -233,6 +233,7 @@ func (r *StreamReader) rest() []byte {
 	case r == nil:
 		return nil
 	case r.Buffered() == 0:
+		r.release()
 		return []byte{}
 	}
 	return r.take(r.Buffered())

@@ -15,6 +15,7 @@ import (
 	"strings"
 	"syscall"
 	"testing"
+	"time"
 
 	"github.com/goasyncio/asyncio"
 )
@@ -392,7 +393,7 @@ func TestSubprocessFailures(t *testing.T) {
 		})
 	})
 	t.Run("closing the loop kills the child and tells the protocol", func(t *testing.T) {
-		for _, option := range append([]asyncio.RunOption{asyncio.WithDebug(true)}, reaperOptions()...) {
+		for _, option := range append(reaperOptions(), asyncio.WithShutdownGrace(time.Second)) {
 			noChildren(t)
 			leavesNothing(t)
 			var c *childLog
