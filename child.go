@@ -82,8 +82,8 @@ type SubprocessOptions struct {
 	// system without process groups returns errors.ErrUnsupported.
 	ProcessGroup bool
 
-	// NewSession makes the child the first of a session of its own, without a
-	// controlling terminal, and of a process group as well.
+	// NewSession lets the child call setsid(2): it has no controlling terminal
+	// then, and is the first of a process group as with ProcessGroup.
 	NewSession bool
 
 	// SysProcAttr has what only some systems know. It is not changed.

@@ -23,14 +23,14 @@ func shell(line string) *exec.Cmd { return exec.Command("/bin/sh", "-c", line) }
 // mergeShell adds what a shell needs: nothing here.
 func mergeShell(_, _ *syscall.SysProcAttr) {}
 
-// setGroup makes the child lead a group or a session, and reports whether it
-// leads a group.
-func setGroup(attr *syscall.SysProcAttr, group, session bool) bool {
-	if session {
+// setGroup makes the child lead a group, also by setsid, and reports whether it
+// leads one.
+func setGroup(attr *syscall.SysProcAttr, group, setsid bool) bool {
+	if setsid {
 		attr.Setsid = true
 	}
 	if attr.Setsid {
-		attr.Setpgid = false // a session is a group; its leader cannot be moved
+		attr.Setpgid = false // it would fail: who has called setsid leads a group already
 	} else if group {
 		attr.Setpgid, attr.Pgid = true, 0
 	}

@@ -159,14 +159,14 @@ func TestProcessStreams(t *testing.T) {
 }
 
 func TestProcessSurroundings(t *testing.T) {
-	withProcesses(t, "SUB-005 the shell gives its exit code, in a session of its own too", func(t *testing.T, ctx context.Context) error {
+	withProcesses(t, "SUB-005 the shell gives its exit code, also after setsid", func(t *testing.T, ctx context.Context) error {
 		for _, opts := range []*asyncio.SubprocessOptions{nil, {}, {NewSession: true}, {ProcessGroup: true}, {NewSession: true, ProcessGroup: true}} {
 			exits(t, ctx, sh(t, ctx, "exit 7", opts), 7)
 		}
 		p := sh(t, ctx, "ps -o sid= -p $$ | tr -d ' '; read x", &asyncio.SubprocessOptions{Stdin: asyncio.Pipe, Stdout: asyncio.Pipe, NewSession: true})
 		if _, err := exec.LookPath("ps"); err == nil {
 			if line, err := p.Stdout.ReadLine(ctx); err != nil || string(line) != fmt.Sprintln(p.Pid()) {
-				t.Errorf("the session is %q, %v, want %d", line, err, p.Pid())
+				t.Errorf("setsid gave %q, %v, want %d", line, err, p.Pid())
 			}
 		}
 		p.Stdin.Close()

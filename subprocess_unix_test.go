@@ -218,7 +218,7 @@ func TestSubprocessTransport(t *testing.T) {
 		c.ends(t, ctx, "exited 4 true, lost, lost 0, lost 1, lost 2, made")
 		return nil
 	})
-	withProcesses(t, "EV-093 children in a session of their own are waited for", func(t *testing.T, ctx context.Context) error {
+	withProcesses(t, "EV-093 children that have called setsid are waited for", func(t *testing.T, ctx context.Context) error {
 		c := logs(t, ctx, "exit 7", &asyncio.SubprocessOptions{NewSession: true})
 		c.ends(t, ctx, "exited 7 true, lost, lost 0, lost 1, lost 2, made")
 		return nil
