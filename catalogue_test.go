@@ -35,10 +35,10 @@ var catalogue = map[string]int{
 var notBuilt = slices.Concat(
 	ids("EV", 1, 13),
 	ids("EV", 17, 22),
-	ids("EV", 30, 105),
+	ids("EV", 30, 80),
+	ids("EV", 95, 105),
 	area("SEL"),
 	ids("UNIX", 12, 57),
-	ids("UNIX", 60, 60),
 	area("SOCK"),
 	area("SRV"),
 	area("SF"),
@@ -47,13 +47,11 @@ var notBuilt = slices.Concat(
 	area("PROTO"),
 	area("TLSP"),
 	area("TLS"),
-	area("SUB"),
 	area("TOOLS"),
 	ids("BASE", 1, 9),
 	ids("BASE", 33, 33),
 	ids("BASE", 54, 114),
 	ids("STR", 51, 52),
-	ids("OBS", 16, 16),
 )
 
 func area(prefix string) []string { return ids(prefix, 1, catalogue[prefix]) }

@@ -29,6 +29,10 @@ var goOnly = []string{
 	"ErrGoexit", "EventLoop.Context", "RunOption",
 	"SockAddr", "SockAddr.IsZero", "SockAddr.Network",
 	// What asyncio lacks.
+	"Process.Close", "Process.KillGroup", "Process.Shutdown", "Process.SignalGroup", "Process.State",
+	"ProcessResult", "ProcessResult.ReturnCode", "ProcessResult.State", "ProcessResult.Stderr",
+	"ProcessResult.Stdout", "SubprocessOptions.Grace", "SubprocessTransport.KillGroup",
+	"SubprocessTransport.SignalGroup", "SubprocessTransport.State", 
 	"Receive", "Values", "Send", "Inbox", "NewInbox", "Promise", "NewPromise", "NotifySignals", "SignalStream",
 	"TaskGroup.Cancel", "WithLimit",
 	"Server.Shutdown", "Transport.Loop", "StreamReader.Close",
@@ -42,6 +46,7 @@ var everywhere = []string{"String", "Error", "Is", "Unwrap"}
 var likeOthers = map[string]string{
 	"AnyFuture": "Future", "AnyTask": "Task", "TimerHandle": "Handle", "BoundedSemaphore": "Semaphore",
 	"LifoQueue": "Queue", "PriorityQueue": "Queue", "Protocol": "BaseProtocol", "BufferedProtocol": "BaseProtocol", "NopProtocol": "Protocol",
+	"NopSubprocessProtocol": "SubprocessProtocol", "NopDatagramProtocol": "DatagramProtocol",
 }
 
 // A nameRow is a row of the table. Its Go names are none if there is no

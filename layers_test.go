@@ -42,9 +42,10 @@ var layers = [][]string{
 	{"condition.go", "inbox.go"},
 	// Connections: a descriptor, bytes that suspend, who calls, who answers.
 	{"transport.go tls.go", "lookup.go"},
-	{"pipe.go", "dial.go"},
+	{"pipe.go", "dial.go", "child.go child_unix.go child_windows.go child_other.go"},
 	{"streamreader.go streamwriter.go", "protocol.go protocoltransport.go", "server.go"},
-	{"stream.go", "streamserver.go", "connect.go", "protocolserver.go"},
+	{"stream.go", "streamserver.go", "connect.go", "protocolserver.go", "process.go", "subprocess.go"},
+	{"runprocess.go"},
 }
 
 // A fileUse is a name that a file uses and another one declares: of the package, or a
