@@ -726,6 +726,37 @@ func TestSockRefuses(t *testing.T) {
 	})
 }
 
+func TestSockOfClosedDescriptor(t *testing.T) {
+	leavesNothing(t)
+	bySock(t, "a task whose descriptor was closed hears of it when the number is the loop's own", func(t *testing.T, ctx context.Context) error {
+		ln, addr := hear(t, "tcp")
+		a, _ := socketPair(t, syscall.SOCK_STREAM)
+		fd := numberOf(t, a)
+		receiving := begins(ctx, func(ctx context.Context) error {
+			_, err := asyncio.SockRecv(ctx, a, make([]byte, 1))
+			return err
+		})
+		a.Close() // against the rules
+		_, w, err := asyncio.OpenConnection(ctx, "tcp", addr.String(), nil)
+		if err != nil {
+			return err
+		}
+		defer w.Close()
+		peer, err := ln.Accept()
+		if err != nil {
+			return err
+		}
+		defer peer.Close()
+		if socketNamed(t, w.LocalAddr()) != fd {
+			receiving.Cancel(nil)
+			t.Skip("the number was not used again")
+		}
+		mistake(t, asyncio.CurrentTask(ctx).Loop().AddReader(fd, func() {}), asyncio.ErrDescriptorInUse)
+		expectError(t, asyncio.Timeout(ctx, 10*time.Second, func(ctx context.Context) error { return receiving.Wait(ctx) }), os.ErrClosed)
+		return nil
+	})
+}
+
 // socketNamed returns the descriptor of the socket with a local address.
 func socketNamed(t *testing.T, addr net.Addr) asyncio.FD {
 	t.Helper()
