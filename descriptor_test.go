@@ -398,6 +398,7 @@ func TestAddReaderRefuses(t *testing.T) {
 		runPasses(t, loop, 1)
 	})
 	t.Run("a network that cannot", func(t *testing.T) {
+		needDescriptors(t) // the network that is made poorer is one that can
 		loop := asyncio.NewEventLoop(bareNetwork())
 		defer loop.Close()
 		r := readablePipe(t)
