@@ -52,7 +52,7 @@ func (t *task) resolve(ctx context.Context, network, address string, r Resolver)
 	}
 	found, err := ToThread(ctx, func(ctx context.Context) ([]netip.AddrPort, error) {
 		return r.GetAddrInfo(ctx, network, host, port)
-	}, onExecutor(goroutines{}), t.loop.asLookup())
+	}, t.loop.asLookup())
 	if err != nil {
 		return nil, err
 	}
@@ -67,12 +67,15 @@ func (t *task) resolve(ctx context.Context, network, address string, r Resolver)
 // limit, so that a slow name server does not hold up ToThread.
 const lookupLimit = 64
 
-// asLookup makes ToThread count a function as a look-up.
+// asLookup makes ToThread count a function as a look-up, and run it on a goroutine of
+// its own whatever the default executor is.
 func (l *EventLoop) asLookup() ThreadOption {
 	if l.lookups == nil {
 		l.lookups = NewThreadLimiter(lookupLimit)
 	}
-	return WithLimiter(l.lookups.(*ThreadLimiter))
+	return threadOption(func(c *threadConfig) {
+		c.limiter, c.executor = l.lookups.(*ThreadLimiter), goroutines{}
+	})
 }
 
 // resolver returns what looks names up for the loop.
@@ -237,7 +240,7 @@ func (t *task) nameInfo(ctx context.Context, addr netip.AddrPort, opts NameInfoO
 			n.host, err = nameOf(ctx, r, addr.Addr(), opts.NameRequired)
 		}
 		return n, err
-	}, onExecutor(goroutines{}), t.loop.asLookup())
+	}, t.loop.asLookup())
 	return found.host, found.service, err
 }
 
