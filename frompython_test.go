@@ -29,10 +29,11 @@ var goOnly = []string{
 	"ErrGoexit", "EventLoop.Context", "RunOption",
 	"SockAddr", "SockAddr.IsZero", "SockAddr.Network",
 	// What asyncio lacks.
+	"FD", "FD.SyscallConn", "ErrDescriptorInUse",
 	"Process.Close", "Process.KillGroup", "Process.Shutdown", "Process.SignalGroup", "Process.State",
 	"ProcessResult", "ProcessResult.ReturnCode", "ProcessResult.State", "ProcessResult.Stderr",
 	"ProcessResult.Stdout", "SubprocessOptions.Grace", "SubprocessTransport.KillGroup",
-	"SubprocessTransport.SignalGroup", "SubprocessTransport.State", 
+	"SubprocessTransport.SignalGroup", "SubprocessTransport.State",
 	"Receive", "Values", "Send", "Inbox", "NewInbox", "Promise", "NewPromise", "NotifySignals", "SignalStream",
 	"TaskGroup.Cancel", "WithLimit",
 	"Server.Shutdown", "Transport.Loop", "StreamReader.Close",
@@ -45,7 +46,7 @@ var everywhere = []string{"String", "Error", "Is", "Unwrap"}
 // likeOthers are types with the methods of another one, which has its rows.
 var likeOthers = map[string]string{
 	"AnyFuture": "Future", "AnyTask": "Task", "TimerHandle": "Handle", "BoundedSemaphore": "Semaphore",
-	"LifoQueue": "Queue", "PriorityQueue": "Queue", "Protocol": "BaseProtocol", "BufferedProtocol": "BaseProtocol", "NopProtocol": "Protocol",
+	"LifoQueue": "Queue", "PriorityQueue": "Queue", "Protocol": "BaseProtocol", "BufferedProtocol": "BaseProtocol", "NopProtocol": "Protocol", "NameResolver": "Resolver",
 	"NopSubprocessProtocol": "SubprocessProtocol", "NopDatagramProtocol": "DatagramProtocol",
 }
 

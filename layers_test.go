@@ -34,14 +34,14 @@ var layers = [][]string{
 	{"executor.go"},
 	// What is done with tasks.
 	{"timeout.go", "waitq.go", "group.go", "offload.go", "now.go", "close.go", "graph.go"},
-	{"await.go", "tree.go", "signal.go", "channel.go", "promise.go"},
-	{"gather.go", "wait.go", "completed.go", "staggered.go"},
-	{"run.go"},
+	{"await.go", "tree.go", "signal.go", "channel.go", "promise.go", "lookup.go", "descriptor.go"},
+	{"gather.go", "wait.go", "completed.go", "staggered.go", "rawsocket.go"},
+	{"run.go", "sockfile.go"},
 	// What tasks share: each is a wait queue and what its tasks wait for.
 	{"lock.go", "event.go", "semaphore.go", "barrier.go", "queue.go"},
 	{"condition.go", "inbox.go"},
 	// Connections: a descriptor, bytes that suspend, who calls, who answers.
-	{"transport.go tls.go", "lookup.go"},
+	{"transport.go tls.go"},
 	{"pipe.go", "dial.go", "child.go child_unix.go child_windows.go child_other.go"},
 	{"streamreader.go streamwriter.go", "protocol.go protocoltransport.go", "server.go"},
 	{"stream.go", "streamserver.go", "connect.go", "protocolserver.go", "process.go", "subprocess.go"},
