@@ -61,6 +61,7 @@ type EventLoop struct {
 	signals   any      // the *signalWatch, while a signal is waited for
 	buffers   [][]byte // read buffers that no reader needs now
 	scratch   []byte   // what is read into first; nil while it is lent
+	datagram  []byte   // what datagrams are received into
 	failures  registry // errors that nobody has looked at yet
 	handler   ExceptionHandler
 	factory   TaskFactory

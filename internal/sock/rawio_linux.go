@@ -54,3 +54,27 @@ func call(trap uintptr, fd int, p unsafe.Pointer, n, bytes int) (int, unix.Errno
 	}
 	return int(r), errno
 }
+
+// receive reads a datagram and the address of its sender, for which there are size
+// bytes.
+func receive(fd int, p []byte, from unsafe.Pointer, size *uint32) (int, unix.Errno) {
+	var n uintptr
+	var errno unix.Errno
+	if data := unsafe.Pointer(unsafe.SliceData(p)); len(p) <= longCopy {
+		n, _, errno = unix.RawSyscall6(unix.SYS_RECVFROM, uintptr(fd), uintptr(data), uintptr(len(p)), 0, uintptr(from), uintptr(unsafe.Pointer(size)))
+	} else {
+		n, _, errno = unix.Syscall6(unix.SYS_RECVFROM, uintptr(fd), uintptr(data), uintptr(len(p)), 0, uintptr(from), uintptr(unsafe.Pointer(size)))
+	}
+	return int(n), errno
+}
+
+// send sends a datagram to an address.
+func send(fd int, p []byte, to unsafe.Pointer, size uint32) unix.Errno {
+	var errno unix.Errno
+	if data := unsafe.Pointer(unsafe.SliceData(p)); len(p) <= longCopy {
+		_, _, errno = unix.RawSyscall6(unix.SYS_SENDTO, uintptr(fd), uintptr(data), uintptr(len(p)), 0, uintptr(to), uintptr(size))
+	} else {
+		_, _, errno = unix.Syscall6(unix.SYS_SENDTO, uintptr(fd), uintptr(data), uintptr(len(p)), 0, uintptr(to), uintptr(size))
+	}
+	return errno
+}

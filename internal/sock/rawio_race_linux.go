@@ -5,7 +5,9 @@
 package sock
 
 import (
+	"bytes"
 	"syscall"
+	"unsafe"
 
 	"golang.org/x/sys/unix"
 )
@@ -31,4 +33,22 @@ func writev(fd int, v [][]byte, _ *vector) (int, syscall.Errno) {
 	n, err := unix.Writev(fd, v)
 	errno, _ := err.(syscall.Errno)
 	return n, errno
+}
+
+// Package net does not annotate datagrams. A copy shows the detector that p is
+// written, or read.
+
+func receive(fd int, p []byte, from unsafe.Pointer, size *uint32) (int, syscall.Errno) {
+	q := make([]byte, len(p))
+	n, _, errno := unix.Syscall6(unix.SYS_RECVFROM, uintptr(fd), uintptr(unsafe.Pointer(unsafe.SliceData(q))), uintptr(len(q)), 0, uintptr(from), uintptr(unsafe.Pointer(size)))
+	if errno == 0 {
+		copy(p, q[:n])
+	}
+	return int(n), errno
+}
+
+func send(fd int, p []byte, to unsafe.Pointer, size uint32) syscall.Errno {
+	q := bytes.Clone(p)
+	_, _, errno := unix.Syscall6(unix.SYS_SENDTO, uintptr(fd), uintptr(unsafe.Pointer(unsafe.SliceData(q))), uintptr(len(q)), 0, uintptr(to), uintptr(size))
+	return errno
 }
