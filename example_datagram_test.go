@@ -4,8 +4,10 @@ package asyncio_test
 
 import (
 	"context"
+	"errors"
 	"fmt"
 	"log"
+	"net"
 	"time"
 
 	"github.com/goasyncio/asyncio"
@@ -78,6 +80,9 @@ func ExampleOpenDatagramEndpoint() {
 		asyncio.Go(ctx, func(ctx context.Context) error {
 			for buf := make([]byte, 64<<10); ; {
 				n, from, err := server.ReadFrom(ctx, buf)
+				if errors.Is(err, net.ErrClosed) {
+					return nil
+				}
 				if err != nil {
 					return err
 				}
