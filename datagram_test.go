@@ -334,7 +334,7 @@ func TestDatagramOptions(t *testing.T) {
 		{"BASE-087 an empty answer for the peer", &asyncio.DatagramOptions{RemoteAddr: "name.example:80", Resolver: resolvesTo()}, new(net.DNSError)},
 		{"BASE-088 a local address without a port", &asyncio.DatagramOptions{LocalAddr: "127.0.0.1"}, new(net.AddrError)},
 		{"BASE-088 a remote address without a port", &asyncio.DatagramOptions{RemoteAddr: "127.0.0.1"}, new(net.AddrError)},
-		{"BASE-089 connecting fails", &asyncio.DatagramOptions{RemoteAddr: "255.255.255.255:9"}, syscall.EACCES},
+		{"BASE-089 connecting fails", &asyncio.DatagramOptions{Network: "unixgram", RemoteAddr: "/nonexistent/s"}, syscall.ENOENT},
 		{"BASE-091 binding fails", &asyncio.DatagramOptions{LocalAddr: "192.0.2.1:0"}, syscall.EADDRNOTAVAIL},
 		{"BASE-093 neither address nor family", &asyncio.DatagramOptions{ReusePort: true}, asyncio.ErrBadArgument},
 		{"no options", nil, asyncio.ErrBadArgument},
@@ -347,6 +347,9 @@ func TestDatagramOptions(t *testing.T) {
 		{"pairs have one family", &asyncio.DatagramOptions{LocalAddr: ":0", RemoteAddr: "name.example:9", Resolver: resolvesTo(v4)}, nil},
 		{"a family is enough", &asyncio.DatagramOptions{Network: "udp4"}, nil},
 		{"any address and any port", &asyncio.DatagramOptions{LocalAddr: ":0"}, nil},
+		{"any address of one family", &asyncio.DatagramOptions{Network: "udp4", LocalAddr: ":0"}, nil},
+		{"a family that the name does not have", &asyncio.DatagramOptions{Network: "udp6", LocalAddr: "name.example:0", Resolver: resolvesTo(v4)}, new(net.DNSError)},
+		{"the port of a service", &asyncio.DatagramOptions{RemoteAddr: "127.0.0.1:domain"}, nil},
 		{"BASE-102 literal addresses are not looked up", &asyncio.DatagramOptions{LocalAddr: "127.0.0.1:0", RemoteAddr: "127.0.0.1:9", Resolver: unasked}, nil},
 	} {
 		t.Run(test.name, func(t *testing.T) {
@@ -380,6 +383,51 @@ func TestDatagramOptions(t *testing.T) {
 			})
 		})
 	}
+	t.Run("BASE-090 a socket cannot be made", func(t *testing.T) {
+		s := newPacketStage()
+		s.refuse = os.NewSyscallError("socket", syscall.EMFILE)
+		runStreams(t, func(ctx context.Context) error {
+			var op *net.OpError
+			if err := open(ctx, bound); !errors.Is(err, syscall.EMFILE) || !errors.As(err, &op) || op.Op != "listen" || op.Addr.String() != bound.LocalAddr {
+				t.Errorf("error is %v", err)
+			}
+			if err := open(ctx, toPeer); !errors.Is(err, syscall.EMFILE) || !errors.As(err, &op) || op.Op != "dial" || op.Addr.String() != toPeer.RemoteAddr {
+				t.Errorf("error is %v", err)
+			}
+			return nil
+		}, s.option())
+	})
+	t.Run("a port for both families of any address", func(t *testing.T) {
+		needUDP6(t)
+		runStreams(t, func(ctx context.Context) error {
+			v4, _ := openDiary(t, ctx, &asyncio.DatagramOptions{Network: "udp4", LocalAddr: ":0"})
+			_, port, err := net.SplitHostPort(v4.LocalAddr().String())
+			if err != nil {
+				return err
+			}
+			v6, d := openDiary(t, ctx, &asyncio.DatagramOptions{Network: "udp6", LocalAddr: ":" + port})
+			client, _ := openDiary(t, ctx, &asyncio.DatagramOptions{RemoteAddr: "[::1]:" + port})
+			if err := client.SendTo([]byte("hello"), nobody); err != nil {
+				return err
+			}
+			d.until(t, ctx, "got hello")
+			if !v6.LocalAddr().AddrPort.Addr().Is6() {
+				t.Errorf("it is %v", v6)
+			}
+			return nil
+		})
+	})
+	t.Run("a socket is closed if there is no task to open an endpoint", func(t *testing.T) {
+		c, err := net.ListenPacket("udp4", "127.0.0.1:0")
+		if err != nil {
+			t.Fatal(err)
+		}
+		_, err = asyncio.OpenDatagramEndpoint(context.Background(), &asyncio.DatagramOptions{Conn: c})
+		mistake(t, err, asyncio.ErrOutsideTask)
+		if _, err := c.WriteTo(nil, c.LocalAddr()); !errors.Is(err, net.ErrClosed) {
+			t.Errorf("it is not closed: %v", err)
+		}
+	})
 	t.Run("a factory is needed, and has to make a protocol", func(t *testing.T) {
 		runStreams(t, func(ctx context.Context) error {
 			opts := &asyncio.DatagramOptions{LocalAddr: "127.0.0.1:0"}
@@ -529,6 +577,7 @@ type packetStage struct {
 	sent   []string                                 // text and address
 	tries  int                                      // calls of WriteTo
 	remote seam.Addr
+	refuse error // what OpenPacket returns
 	closed int
 }
 
@@ -569,6 +618,9 @@ func (s *packetStage) Listen(string, seam.Addr, seam.ListenOptions, seam.Handler
 }
 
 func (s *packetStage) OpenPacket(_ string, _, remote seam.Addr, _ seam.PacketOptions, h seam.Handler) (seam.PacketConn, error) {
+	if s.refuse != nil {
+		return nil, s.refuse
+	}
 	s.h, s.remote = h, remote
 	return packetActor{s}, nil
 }
@@ -699,6 +751,18 @@ func TestDatagramReceiving(t *testing.T) {
 			d.expect(t, "lost")
 			if !errors.Is(d.lost, broken) {
 				t.Errorf("lost with %v", d.lost)
+			}
+		})
+	})
+	t.Run("both kinds as a network of package net tells them", func(t *testing.T) {
+		onStage(t, bound, func(ctx context.Context, s *packetStage, d *diary) {
+			s.arrives("", &net.OpError{Op: "read", Net: "udp", Err: os.NewSyscallError("wsarecvfrom", syscall.ECONNRESET)})
+			s.arrives("", &net.OpError{Op: "read", Net: "udp", Err: net.ErrClosed})
+			s.report(ctx, seam.Readable)
+			asyncio.Yield(ctx)
+			d.expect(t, "error", "lost")
+			if !errors.Is(d.errs[0], syscall.ECONNRESET) || !errors.Is(d.lost, net.ErrClosed) {
+				t.Errorf("errors are %v and %v", d.errs, d.lost)
 			}
 		})
 	})
@@ -1080,6 +1144,34 @@ func TestDatagramSending(t *testing.T) {
 			d.expect(t, "resume")
 		})
 	})
+	t.Run("a queue that is never empty keeps its order", func(t *testing.T) {
+		onStage(t, bound, func(ctx context.Context, s *packetStage, d *diary) {
+			random, next, budget := &shuffle{7}, 0, 0
+			s.answer = func([]byte, seam.Addr) error {
+				if budget == 0 {
+					return seam.ErrWouldBlock
+				}
+				budget--
+				return nil
+			}
+			for range 500 {
+				for range random.Next(30) {
+					send(d, fmt.Sprint(next))
+					next++
+				}
+				budget = min(random.Next(30), d.t.WriteBufferSize()/20)
+				s.report(ctx, seam.Writable)
+			}
+			budget = -1
+			s.report(ctx, seam.Writable)
+			untilTrue(t, ctx, func() bool { return len(s.sent) == next })
+			for i, text := range s.sent {
+				if text != fmt.Sprintf("%d>192.0.2.3:3", i) {
+					t.Fatalf("number %d is %s", i, text)
+				}
+			}
+		})
+	})
 	t.Run("a long queue is sent in pieces", func(t *testing.T) {
 		onStage(t, bound, func(ctx context.Context, s *packetStage, d *diary) {
 			s.blocks()
@@ -1170,6 +1262,33 @@ func TestDatagramLoopClose(t *testing.T) {
 		}, s.option())
 		d.expect(t, "made", "lost")
 	})
+	t.Run("on seeded schedules a cancelled opening is told of both or of neither", func(t *testing.T) {
+		seen := map[int]bool{}
+		for seed := range uint64(50) {
+			s, d := newPacketStage(), &diary{}
+			order := seam.LoopOption(seam.Seams{NewOrder: func() seam.Order { return &shuffle{seed} }}).(asyncio.LoopOption)
+			runStreams(t, func(ctx context.Context) error {
+				opening := asyncio.Go(ctx, func(ctx context.Context) error {
+					_, _, err := asyncio.CreateDatagramEndpoint(ctx, func() *diary { return d }, toPeer)
+					return err
+				}, asyncio.EagerStart())
+				opening.Cancel(nil)
+				if err := opening.Wait(ctx); !errors.Is(err, asyncio.ErrCancelled) {
+					t.Errorf("seed %d: error is %v", seed, err)
+				}
+				return nil
+			}, s.option(), order)
+			if seen[len(d.said)] = true; len(d.said) > 0 {
+				d.expect(t, "made", "lost")
+			}
+			if s.closed != 1 {
+				t.Errorf("seed %d: the socket was closed %d times", seed, s.closed)
+			}
+		}
+		if len(seen) != 2 {
+			t.Errorf("the numbers of calls were %v", seen)
+		}
+	})
 	t.Run("on seeded schedules the first and the last call are the same", func(t *testing.T) {
 		for seed := range uint64(50) {
 			s, d := newPacketStage(), &diary{do: map[string]func(){}}
@@ -1198,6 +1317,43 @@ type shuffle struct{ x uint64 }
 func (s *shuffle) Next(n int) int {
 	s.x = s.x*6364136223846793005 + 1442695040888963407
 	return int(s.x>>33) % n
+}
+
+// Whatever is cancelled when, nothing is left.
+func TestDatagramInterrupted(t *testing.T) {
+	interruptEverywhere(t, func(t *testing.T) interruption {
+		nothing := func(ctx context.Context) error { return nil }
+		return interruption{
+			prepare: nothing,
+			operation: func(ctx context.Context) error {
+				at := &asyncio.DatagramOptions{LocalAddr: "name.example:0", Resolver: resolvesTo(netip.MustParseAddrPort("127.0.0.1:0"))}
+				tr, d, err := asyncio.CreateDatagramEndpoint(ctx, func() *diary { return &diary{do: map[string]func(){}} }, at)
+				if err != nil {
+					return err
+				}
+				defer tr.Close()
+				e, err := asyncio.OpenDatagramEndpoint(ctx, at)
+				if err != nil {
+					return err
+				}
+				defer e.Close()
+				d.do["got"] = func() { tr.SendTo([]byte("yes"), d.from[0]) }
+				if err := e.WriteTo([]byte("hello"), tr.LocalAddr()); err != nil {
+					return err
+				}
+				p := make([]byte, 10)
+				if n, _, err := e.ReadFrom(ctx, p); err != nil || string(p[:n]) != "yes" {
+					return fmt.Errorf("%q, %w", p[:n], err)
+				}
+				if err := e.Drain(ctx); err != nil {
+					return err
+				}
+				e.Close()
+				return e.WaitClosed(ctx)
+			},
+			check: nothing,
+		}
+	})
 }
 
 // A virtual clock follows the wall clock while an endpoint of the real network is

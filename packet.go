@@ -416,7 +416,7 @@ type packetQueue struct {
 }
 
 func (q *packetQueue) push(p packet) {
-	if q.head > 0 && len(q.packets) == cap(q.packets) {
+	if 2*q.head > len(q.packets) && len(q.packets) == cap(q.packets) {
 		n := copy(q.packets, q.packets[q.head:])
 		clear(q.packets[n:])
 		q.packets, q.head = q.packets[:n], 0

@@ -226,11 +226,12 @@ func linkLocal(t testing.TB) netip.Addr {
 func TestPacketZone(t *testing.T) {
 	n := newNetwork(t)
 	a, _ := openPacket(t, n, "udp6", seam.Addr{AddrPort: netip.AddrPortFrom(linkLocal(t), 0)}, seam.Addr{}, seam.PacketOptions{})
+	b, _ := openPacket(t, n, "udp6", seam.Addr{AddrPort: netip.AddrPortFrom(a.LocalAddr().AddrPort.Addr(), 0)}, seam.Addr{}, seam.PacketOptions{})
 	for range 2 { // the second time the zone is known
-		if err := a.WriteTo([]byte("me"), a.LocalAddr()); err != nil {
+		if err := a.WriteTo([]byte("you"), b.LocalAddr()); err != nil {
 			t.Fatal(err)
 		}
-		expects(t, n, a, "me", a.LocalAddr())
+		expects(t, n, b, "you", a.LocalAddr())
 	}
 }
 
