@@ -1300,11 +1300,15 @@ func TestDatagramLoopClose(t *testing.T) {
 			s.arrives("x", nil)
 			order := seam.LoopOption(seam.Seams{NewOrder: func() seam.Order { return &shuffle{seed} }}).(asyncio.LoopOption)
 			runStreams(t, func(ctx context.Context) error {
-				_, _, err := asyncio.CreateDatagramEndpoint(ctx, func() *diary { return d }, toPeer)
-				if err == nil {
-					err = asyncio.Sleep(ctx, time.Duration(seed%3)*time.Millisecond)
+				opening := asyncio.Go(ctx, func(ctx context.Context) error {
+					_, _, err := asyncio.CreateDatagramEndpoint(ctx, func() *diary { return d }, toPeer)
+					return err
+				}, asyncio.EagerStart())
+				s.h.Ready(seam.Readable) // before the protocol knows of anything
+				if err := opening.Wait(ctx); err != nil {
+					return err
 				}
-				return err
+				return asyncio.Sleep(ctx, time.Duration(seed%3)*time.Millisecond)
 			}, s.option(), order)
 			d.expect(t, "made", "got x", "lost")
 		}

@@ -176,24 +176,51 @@ func TestDatagramEndpoint(t *testing.T) {
 			return nil
 		})
 	})
-	t.Run("room in another's full queue is found", func(t *testing.T) {
+	t.Run("room in a queue that others have filled is found, without spinning", func(t *testing.T) {
 		needUnixgram(t)
-		runStreams(t, func(ctx context.Context) error {
-			server := openEndpoint(t, ctx, &asyncio.DatagramOptions{Network: "unixgram", LocalAddr: socketPath(t)})
-			filler := openEndpoint(t, ctx, &asyncio.DatagramOptions{Network: "unixgram", RemoteAddr: server.LocalAddr().Path})
-			free := openEndpoint(t, ctx, &asyncio.DatagramOptions{Network: "unixgram"})
-			for range 3 { // what is reported of new sockets comes now, and not later
-				if err := asyncio.Yield(ctx); err != nil {
-					return err
-				}
+		runner := asyncio.NewRunner()
+		defer func() {
+			if err := runner.Close(); err != nil {
+				t.Error(err)
 			}
+		}()
+		bg := context.Background()
+		var server, free, given *asyncio.DatagramEndpoint
+		must := func(fn func(ctx context.Context) error) {
+			t.Helper()
+			if err := runner.Run(bg, fn); err != nil {
+				t.Fatal(err)
+			}
+		}
+		must(func(ctx context.Context) error {
+			server = openEndpoint(t, ctx, &asyncio.DatagramOptions{Network: "unixgram", LocalAddr: socketPath(t)})
+			filler := openEndpoint(t, ctx, &asyncio.DatagramOptions{Network: "unixgram", RemoteAddr: server.LocalAddr().Path})
+			free = openEndpoint(t, ctx, &asyncio.DatagramOptions{Network: "unixgram"})
+			given = openEndpoint(t, ctx, &asyncio.DatagramOptions{Network: "unixgram"})
 			for filler.Buffered() == 0 {
 				if err := filler.WriteTo([]byte("x"), nobody); err != nil {
 					return err
 				}
 			}
-			if err := free.WriteTo([]byte("me too"), server.LocalAddr()); err != nil {
-				return err
+			return errors.Join(free.WriteTo([]byte("me too"), server.LocalAddr()), given.WriteTo(nil, server.LocalAddr()))
+		})
+		loop, err := runner.Loop()
+		if err != nil {
+			t.Fatal(err)
+		}
+		pause := asyncio.Go(loop.Context(bg), func(ctx context.Context) error { return asyncio.Sleep(ctx, 50*time.Millisecond) })
+		passes := 0
+		for ; !pause.Done(); passes++ {
+			if err := loop.RunOnce(-1); err != nil {
+				t.Fatal(err)
+			}
+		}
+		if passes > 100 {
+			t.Errorf("it took %d passes to wait", passes)
+		}
+		must(func(ctx context.Context) error {
+			if given.Abort(); loop.Timers() != 1 { // that of the other one
+				t.Errorf("%d timers are left", loop.Timers())
 			}
 			for p := make([]byte, 10); ; {
 				n, _, err := server.ReadFrom(ctx, p)
@@ -201,9 +228,13 @@ func TestDatagramEndpoint(t *testing.T) {
 					return err
 				}
 				if string(p[:n]) == "me too" {
-					return nil
+					break
 				}
 			}
+			if loop.Timers() != 0 {
+				t.Errorf("%d timers are left", loop.Timers())
+			}
+			return nil
 		})
 	})
 }

@@ -69,7 +69,7 @@ type packetTransport struct {
 	out       packetQueue
 	high, low int
 	full      bool         // out went above high, and not yet down to low
-	retry     *TimerHandle // while room would not be reported
+	retry     *TimerHandle // while room is not reported as it should
 	wait      time.Duration
 	closing   bool
 	closed    bool
@@ -129,7 +129,7 @@ func (t *packetTransport) run() {
 	t.queued = false
 	events := t.events
 	t.events = 0
-	if events&(seam.Writable|seam.Failed) != 0 && !t.closed {
+	if events&(seam.Writable|seam.Failed) != 0 && !t.closed && t.retry == nil {
 		t.writable = true
 		t.flush()
 	}
@@ -211,11 +211,12 @@ func (t *packetTransport) send(p []byte, to seam.Addr) error {
 }
 
 // blocked notes that there is no room. A Unix socket that is not connected does not
-// report when there is room at the receiver: others may have filled its queue.
+// hear of room at the receiver, whose queue others may have filled; instead it is
+// reported as writable after each attempt. So a timer says when to try again.
 func (t *packetTransport) blocked() {
 	const shortest, longest = time.Millisecond, 100 * time.Millisecond
 	t.writable = false
-	if _, ofSystem := t.conn.(syscall.Conn); t.network != "unixgram" || t.connected || !ofSystem || t.retry != nil {
+	if _, ofSystem := t.conn.(syscall.Conn); t.network != "unixgram" || t.connected || !ofSystem {
 		return
 	}
 	t.wait = min(max(2*t.wait, shortest), longest)
