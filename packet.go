@@ -594,10 +594,9 @@ func (t *task) packetAddrs(ctx context.Context, network, address string, local b
 		return nil, err
 	}
 	if host != "" || !local {
-		addrs, err := t.lookUp(ctx, network, address, r)
-		return addrs, err
+		return t.resolve(ctx, network, address, r)
 	}
-	found, err := t.lookUp(ctx, "udp", net.JoinHostPort("0.0.0.0", port), r)
+	found, err := t.resolve(ctx, "udp", net.JoinHostPort("0.0.0.0", port), r)
 	if err != nil {
 		return nil, err
 	}
