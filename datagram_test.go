@@ -803,6 +803,24 @@ func TestDatagramReceiving(t *testing.T) {
 			})
 		})
 	}
+	t.Run("Close from inside leaves what waits to be sent", func(t *testing.T) {
+		onStage(t, bound, func(ctx context.Context, s *packetStage, d *diary) {
+			s.blocks()
+			d.t.SendTo([]byte("answer"), to)
+			d.do["got"] = func() { d.t.Close() }
+			s.arrives("one", nil)
+			s.arrives("two", nil)
+			s.report(ctx, seam.Readable)
+			asyncio.Yield(ctx)
+			d.expect(t, "got one")
+			s.room(ctx)
+			asyncio.Yield(ctx)
+			s.expect(t, "answer>192.0.2.3:3")
+			if d.expect(t, "lost"); d.lost != nil {
+				t.Errorf("lost with %v", d.lost)
+			}
+		})
+	})
 	t.Run("a panic is reported and is the end", func(t *testing.T) {
 		for call, message := range map[string]string{"got": "DatagramReceived", "error": "ErrorReceived"} {
 			var reported reporting
