@@ -29,6 +29,11 @@ var goOnly = []string{
 	"ErrGoexit", "EventLoop.Context", "RunOption",
 	"SockAddr", "SockAddr.IsZero", "SockAddr.Network",
 	// What asyncio lacks.
+	"DatagramEndpoint", "DatagramEndpoint.Abort", "DatagramEndpoint.Buffered", "DatagramEndpoint.Close",
+	"DatagramEndpoint.Drain", "DatagramEndpoint.IsClosing", "DatagramEndpoint.LocalAddr",
+	"DatagramEndpoint.ReadFrom", "DatagramEndpoint.RemoteAddr", "DatagramEndpoint.SetWriteBufferLimits",
+	"DatagramEndpoint.String", "DatagramEndpoint.SyscallConn", "DatagramEndpoint.WaitClosed",
+	"DatagramEndpoint.WriteTo", "DatagramOptions.Resolver",
 	"FD", "FD.SyscallConn", "ErrDescriptorInUse",
 	"Process.Close", "Process.KillGroup", "Process.Shutdown", "Process.SignalGroup", "Process.State",
 	"ProcessResult", "ProcessResult.ReturnCode", "ProcessResult.State", "ProcessResult.Stderr",

@@ -43,7 +43,8 @@ var layers = [][]string{
 	// Connections: a descriptor, bytes that suspend, who calls, who answers.
 	{"transport.go tls.go"},
 	{"pipe.go", "dial.go", "child.go child_unix.go child_windows.go child_other.go"},
-	{"streamreader.go streamwriter.go", "protocol.go protocoltransport.go", "server.go"},
+	{"packet.go"},
+	{"datagram.go", "endpoint.go", "streamreader.go streamwriter.go", "protocol.go protocoltransport.go", "server.go"},
 	{"stream.go", "streamserver.go", "connect.go", "protocolserver.go", "process.go", "subprocess.go"},
 	{"runprocess.go"},
 }
