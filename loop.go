@@ -135,7 +135,7 @@ func NewEventLoop(opts ...LoopOption) *EventLoop {
 		l.order = c.seams.NewOrder()
 	}
 	if l.newNet == nil {
-		l.newNet = realNetwork
+		l.newNet = c.backend.open
 	}
 	l.epoch = l.clock.Wall().Add(-l.clock.Now())
 	return l

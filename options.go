@@ -30,6 +30,7 @@ type loopConfig struct {
 	grace    time.Duration
 	threads  int
 	executor any // an Executor; nil for goroutines
+	backend  Backend
 	seams    seam.Seams
 }
 
@@ -83,6 +84,17 @@ func WithThreadLimit(n int) LoopOption {
 		panic(misuse("WithThreadLimit", ErrBadArgument, "the limit is %d; it must be positive", n))
 	}
 	return loopOption(func(c *loopConfig) { c.threads = n })
+}
+
+// WithBackend chooses how the loop waits for the network. Without it, the
+// environment variable ASYNCIO_BACKEND decides: "epoll" or "portable", while nothing
+// means DefaultBackend. A backend that the system does not have is an error of the
+// loop's first run that Is errors.ErrUnsupported.
+func WithBackend(b Backend) LoopOption {
+	if b > PortableBackend {
+		panic(misuse("WithBackend", ErrBadArgument, "there is no %v", b))
+	}
+	return loopOption(func(c *loopConfig) { c.backend = b })
 }
 
 // WithInterrupt makes signals end the program in order: the first one cancels

@@ -17,7 +17,7 @@ import (
 type kernel struct{}
 
 func (kernel) open() error {
-	return fmt.Errorf("the event loop needs Linux: no poller for %s yet (%w)", runtime.GOOS, errors.ErrUnsupported)
+	return fmt.Errorf("no poller for %s: %w", runtime.GOOS, errors.ErrUnsupported)
 }
 
 func (kernel) close() error                              { return errors.ErrUnsupported }

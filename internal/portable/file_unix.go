@@ -1,0 +1,60 @@
+//go:build unix
+
+// This file makes files whose reads can be interrupted.
+
+package portable
+
+import (
+	"os"
+	"syscall"
+)
+
+// interruptible returns f, or another *os.File in its place that package os does
+// not block a thread for, and says whether others may notice.
+func interruptible(f *os.File) (*os.File, bool, error) {
+	pollable := canInterrupt(f)
+	if pollable && !standard(f) {
+		return f, false, nil
+	}
+	fd, err := duplicate(f)
+	if err != nil {
+		return nil, false, err
+	}
+	if !pollable {
+		if err := syscall.SetNonblock(fd, true); err != nil {
+			syscall.Close(fd)
+			return nil, false, os.NewSyscallError("fcntl", err)
+		}
+	}
+	if !standard(f) {
+		f.Close()
+	}
+	return os.NewFile(uintptr(fd), f.Name()), !pollable, nil
+}
+
+// duplicate returns a second descriptor for what f has open.
+func duplicate(f *os.File) (int, error) {
+	raw, err := f.SyscallConn()
+	if err != nil {
+		return -1, plain(err)
+	}
+	fd := -1
+	err = control(raw, func(old uintptr) error {
+		syscall.ForkLock.RLock() // a program started in between would inherit it
+		defer syscall.ForkLock.RUnlock()
+		var err error
+		if fd, err = syscall.Dup(int(old)); err != nil {
+			return os.NewSyscallError("dup", err)
+		}
+		syscall.CloseOnExec(fd)
+		return nil
+	})
+	return fd, err
+}
+
+// makeBlocking makes the file blocking again.
+func makeBlocking(f *os.File) {
+	if raw, err := f.SyscallConn(); err == nil {
+		raw.Control(func(fd uintptr) { syscall.SetNonblock(int(fd), false) })
+	}
+}
