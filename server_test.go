@@ -614,6 +614,10 @@ func TestServerInterrupted(t *testing.T) {
 					if client.r, client.w, err = asyncio.OpenConnection(ctx, "tcp", srv.Addr().String(), nil); err != nil {
 						return err
 					}
+					client.w.WriteString("Ann\n")
+					if _, err := client.r.ReadLine(ctx); err != nil { // the connection is accepted
+						return err
+					}
 					asyncio.Go(ctx, func(ctx context.Context) error {
 						for range 5 {
 							if err := asyncio.Yield(ctx); err != nil {

@@ -511,6 +511,9 @@ func TestStreamReaderReadUntil(t *testing.T) {
 		})
 	})
 	t.Run("a wait that another read has overtaken searches from the start", func(t *testing.T) {
+		if onPortable {
+			t.Skip("bytes have to arrive in the pass in which they are written, and go through a goroutine here")
+		}
 		runStreams(t, func(ctx context.Context) error {
 			r, w, end := connected(t, ctx, "unix", socketPath(t))
 			defer end()

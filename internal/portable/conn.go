@@ -45,11 +45,13 @@ type Conn struct {
 	in      buffer
 	readErr error // what Read returns when in is empty
 	heldEOF bool  // the stream has ended, but a write that is under way may know better
+	stalled bool  // receive waits for room
 
 	out       buffer
 	sending   bool // send runs
 	full      bool // there was no room in out
 	writeErr  error
+	heldErr   bool // writeErr is EPIPE, but a read that is under way may know better
 	endWanted bool // CloseWrite was called
 	endDone   bool
 	deadline  time.Time // of the writes; zero before Close
@@ -58,6 +60,8 @@ type Conn struct {
 	goroutines int
 
 	local, remote net.Addr
+
+	sender func() // send; made once, since that allocates
 }
 
 // probeSize is how much is read at first: an idle connection holds no more than
@@ -71,6 +75,7 @@ const lingerTime = 30 * time.Second
 func (n *Network) newConn(stream net.Conn) *Conn {
 	c := &Conn{source: source{net: n}}
 	c.room.L = &c.mu
+	c.sender = c.send
 	if stream != nil {
 		c.use(stream)
 	}
@@ -165,9 +170,7 @@ func (c *Conn) reserve() []byte {
 	defer c.mu.Unlock()
 	const worthwhile = 4 << 10
 	c.in.settle()
-	for c.in.room() < worthwhile && !c.ending {
-		c.room.Wait()
-	}
+	c.waitForRoom(worthwhile)
 	if c.ending {
 		return nil
 	}
@@ -175,13 +178,22 @@ func (c *Conn) reserve() []byte {
 	return c.in.free()
 }
 
+// waitForRoom waits until n bytes fit into in, or the Conn is ending.
+func (c *Conn) waitForRoom(n int) {
+	for c.in.room() < n && !c.ending {
+		c.stalled = true
+		c.room.Wait()
+	}
+	c.stalled = false
+}
+
 // received takes note of what a read has returned, and says whether to go on. p
 // lies in the buffer already if it was reserved.
 func (c *Conn) received(p []byte, reserved bool, err error) bool {
 	c.mu.Lock()
 	defer c.mu.Unlock()
-	for !reserved && c.in.room() < len(p) && !c.ending {
-		c.room.Wait()
+	if !reserved {
+		c.waitForRoom(len(p))
 	}
 	c.in.busy = false
 	if c.ending {
@@ -199,12 +211,16 @@ func (c *Conn) received(p []byte, reserved bool, err error) bool {
 	} else {
 		c.in.settle()
 	}
+	if c.heldErr && errors.Is(err, os.ErrDeadlineExceeded) {
+		err = nil
+	}
+	c.releaseErr(err)
 	switch {
 	case err == nil:
 		return true
 	case err == io.EOF && c.sending && toldOnce && c.system:
-		// The system tells once that a connection has broken, and a write may
-		// be hearing it: then this is not the end of the stream.
+		// A write may be hearing that the connection has broken: then this is
+		// not the end of the stream.
 		c.heldEOF = true
 		c.stream.SetWriteDeadline(longAgo)
 	default:
@@ -214,7 +230,7 @@ func (c *Conn) received(p []byte, reserved bool, err error) bool {
 }
 
 // toldOnce says whether the failure of a connection is an error for one system
-// call only, and the end of the stream for the next ones.
+// call only, while the next ones say that the stream has ended, or EPIPE.
 const toldOnce = runtime.GOOS != "windows"
 
 var longAgo = time.Unix(1, 0)
@@ -231,6 +247,9 @@ func (c *Conn) endReading(err error) {
 	case c.file != nil && cannotRead(err):
 		c.file.watch(c) // it is for writing only, which is nothing to report
 	default:
+		if c.system && c.writeErr == nil && !c.sending {
+			c.writeErr = err // the connection has broken
+		}
 		c.report(seam.Readable | seam.Writable | seam.HungUp | seam.Failed)
 	}
 }
@@ -287,11 +306,15 @@ func (c *Conn) Writev(v [][]byte) (int, error) {
 		if len(p) == 0 {
 			continue
 		}
+		if c.stream == nil && c.writeErr == nil { // it is connecting, and will be reported
+			return 0, seam.ErrWouldBlock
+		}
+		if c.heldErr {
+			c.full = true
+			return 0, seam.ErrWouldBlock
+		}
 		if c.writeErr != nil {
 			return 0, c.writeErr
-		}
-		if c.stream == nil { // it is connecting, and will be reported
-			return 0, seam.ErrWouldBlock
 		}
 		n := c.out.append(p)
 		total += n
@@ -313,7 +336,7 @@ func (c *Conn) startSending() {
 	if !c.sending {
 		c.sending = true
 		c.goroutines++
-		go c.send()
+		go c.sender()
 	}
 }
 
@@ -367,7 +390,7 @@ func (c *Conn) sent(n int, err error) {
 		c.failWriting(plain(err))
 	}
 	c.releaseEOF()
-	if c.full && c.out.room() > 0 {
+	if c.full && !c.heldErr && c.out.room() > 0 {
 		c.full = false
 		c.report(seam.Writable)
 	}
@@ -384,8 +407,32 @@ func (c *Conn) releaseEOF() {
 
 // failWriting ends the sending half.
 func (c *Conn) failWriting(err error) {
+	if c.readErr != nil && c.readErr != io.EOF && errors.Is(err, syscall.EPIPE) {
+		err = c.readErr
+	}
 	c.writeErr = err
 	c.out.discard()
+	if c.system && toldOnce && c.readErr == nil && !c.heldEOF && !c.stalled && !c.ending && errors.Is(err, syscall.EPIPE) {
+		// A read may be hearing why.
+		c.heldErr = true
+		c.stream.SetReadDeadline(longAgo)
+		return
+	}
+	c.full = false
+	c.report(seam.Writable | seam.Failed)
+}
+
+// releaseErr makes known the error that failWriting has held back, or the one that
+// a read has met.
+func (c *Conn) releaseErr(readErr error) {
+	if !c.heldErr {
+		return
+	}
+	c.heldErr = false
+	c.stream.SetReadDeadline(time.Time{})
+	if readErr != nil && readErr != io.EOF {
+		c.writeErr = plain(readErr)
+	}
 	c.full = false
 	c.report(seam.Writable | seam.Failed)
 }
