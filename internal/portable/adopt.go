@@ -139,10 +139,10 @@ func (f *file) watch(c *Conn) {
 	c.goroutines++
 	go func() {
 		asked := false
-		err := raw.Read(func(uintptr) bool {
+		err := raw.Read(func(fd uintptr) bool {
 			again := asked
 			asked = true
-			return again // the first time, wait
+			return again || otherEndClosed(fd) // else wait
 		})
 		if err == nil {
 			c.report(seam.Readable | seam.Writable | seam.Failed)

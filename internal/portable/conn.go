@@ -407,7 +407,7 @@ func (c *Conn) releaseEOF() {
 
 // failWriting ends the sending half.
 func (c *Conn) failWriting(err error) {
-	if c.readErr != nil && c.readErr != io.EOF && errors.Is(err, syscall.EPIPE) {
+	if c.system && c.readErr != nil && c.readErr != io.EOF && errors.Is(err, syscall.EPIPE) {
 		err = c.readErr
 	}
 	c.writeErr = err
@@ -489,7 +489,7 @@ func (c *Conn) close(reset bool) error {
 	c.closed = true
 	c.mu.Lock()
 	c.ending = true
-	if c.cancel != nil {
+	if c.result == seam.ErrWouldBlock {
 		c.mu.Unlock()
 		c.cancel()
 		<-c.attempted // it has nothing to wait for any more, and frees its descriptor
