@@ -137,9 +137,13 @@ func (c *Conn) exit() {
 // receive reads until the end of the stream.
 func (c *Conn) receive() {
 	probe := make([]byte, probeSize)
-	more := false
+	more, limited := false, false
 	for {
 		p := probe
+		if more != limited {
+			limited = more
+			c.limitReading(limited)
+		}
 		if more {
 			if p = c.reserve(); p == nil {
 				break
@@ -161,6 +165,21 @@ func (c *Conn) receive() {
 		return
 	}
 	c.exit()
+}
+
+// limitReading limits how long reads of more than a probe may take: who waits for
+// longer must not hold a large buffer.
+func (c *Conn) limitReading(limited bool) {
+	const while = 10 * time.Millisecond
+	c.mu.Lock()
+	defer c.mu.Unlock()
+	switch {
+	case c.ending || c.heldErr: // it is to return at once
+	case limited:
+		c.stream.SetReadDeadline(time.Now().Add(while))
+	default:
+		c.stream.SetReadDeadline(time.Time{})
+	}
 }
 
 // reserve waits for room, and returns the part of in to read into; nil if the Conn
@@ -211,7 +230,7 @@ func (c *Conn) received(p []byte, reserved bool, err error) bool {
 	} else {
 		c.in.settle()
 	}
-	if c.heldErr && errors.Is(err, os.ErrDeadlineExceeded) {
+	if errors.Is(err, os.ErrDeadlineExceeded) { // which limitReading or failWriting has set
 		err = nil
 	}
 	c.releaseErr(err)

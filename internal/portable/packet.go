@@ -4,7 +4,6 @@ package portable
 
 import (
 	"context"
-	"errors"
 	"net"
 	"net/netip"
 	"os"
@@ -259,19 +258,26 @@ func (p *PacketConn) WriteTo(data []byte, to seam.Addr) error {
 	}
 	p.conn.SetWriteDeadline(time.Now().Add(patience))
 	err := p.writeTo(data, to)
-	if !errors.Is(err, os.ErrDeadlineExceeded) {
+	if err != os.ErrDeadlineExceeded {
 		return err
 	}
-	p.conn.SetWriteDeadline(time.Time{})
 	p.sending = true
 	p.goroutines++
 	go p.send(append([]byte{}, data...), to)
 	return nil
 }
 
-// send sends a datagram that has to wait.
+// send sends a datagram that has to wait. It tries again now and then: a Unix socket
+// that is not connected does not report when there is room at the receiver.
 func (p *PacketConn) send(data []byte, to seam.Addr) {
-	err := p.writeTo(data, to)
+	const shortest, longest = time.Millisecond, 100 * time.Millisecond
+	var err error
+	for wait := shortest; ; wait = min(2*wait, longest) {
+		p.conn.SetWriteDeadline(time.Now().Add(wait))
+		if err = p.writeTo(data, to); err != os.ErrDeadlineExceeded {
+			break
+		}
+	}
 	p.mu.Lock()
 	p.sending = false
 	p.writeErr = err
