@@ -292,6 +292,9 @@ func TestTLSHandshakeFails(t *testing.T) {
 				for range 3 { // the peer may have to go on first
 					asyncio.Yield(ctx)
 				}
+				for i := 0; onPortable && i < 1000 && ownConnections(t, address) > 0; i++ { // the alert is sent in the background
+					asyncio.Sleep(ctx, time.Millisecond)
+				}
 				if left := ownConnections(t, address); left > 0 {
 					t.Errorf("%d descriptors are open, before %d", len(descriptors()), before)
 				}

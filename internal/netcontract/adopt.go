@@ -20,6 +20,7 @@ import (
 func Adoption(t *testing.T, open Open) {
 	t.Run("connection", func(t *testing.T) { everywhere(t, open, testAdoptConn) })
 	t.Run("listener", func(t *testing.T) { everywhere(t, open, testAdoptListener) })
+	t.Run("the wrong kind of socket", func(t *testing.T) { testAdoptWrong(start(t, open)) })
 	t.Run("socket file", func(t *testing.T) { testAdoptSocketFile(start(t, open)) })
 	if runtime.GOOS != "windows" {
 		t.Run("pipe to read", func(t *testing.T) { testAdoptReader(start(t, open)) })
@@ -79,6 +80,16 @@ func testAdoptListener(s suite, p place) {
 		if _, err := os.Lstat(p.path); err == nil {
 			s.Error("the socket file is still there")
 		}
+	}
+}
+
+func testAdoptWrong(s suite) {
+	udp, err := net.Dial("udp", "127.0.0.1:9")
+	s.must(err)
+	_, err = s.net.(seam.Adopter).AdoptConn(udp, new(recorder))
+	s.is(err, syscall.EPROTOTYPE)
+	if _, err := udp.Write([]byte("x")); !errors.Is(err, net.ErrClosed) {
+		s.Errorf("it was left open: %v", err)
 	}
 }
 

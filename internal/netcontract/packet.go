@@ -7,6 +7,7 @@ import (
 	"errors"
 	"net"
 	"net/netip"
+	"os"
 	"path/filepath"
 	"runtime"
 	"syscall"
@@ -27,6 +28,8 @@ func Packets(t *testing.T, open Open) {
 	t.Run("use after Close", func(t *testing.T) { testPacketClose(start(t, open)) })
 	if runtime.GOOS != "windows" {
 		t.Run("unixgram", func(t *testing.T) { testUnixgram(start(t, open)) })
+		t.Run("unixgram without a name", func(t *testing.T) { testUnixgramUnnamed(start(t, open)) })
+		t.Run("unixgram file", func(t *testing.T) { testUnixgramFile(start(t, open)) })
 		t.Run("no room", func(t *testing.T) { testPacketFull(start(t, open), true) })
 		t.Run("no room at one of many", func(t *testing.T) { testPacketFull(start(t, open), false) })
 		t.Run("shared port", func(t *testing.T) { testPacketReusePort(start(t, open)) })
@@ -214,6 +217,38 @@ func testUnixgram(s suite) {
 	if got, _, err := s.receive(b); string(got) != "y" || err != nil {
 		s.Errorf("received %q, %v", got, err)
 	}
+}
+
+func testUnixgramUnnamed(s suite) {
+	at := seam.Addr{Path: filepath.Join(shortDir(s.T), "a")}
+	a, _ := s.packets("unixgram", at, seam.Addr{})
+	free, _ := s.packets("unixgram", seam.Addr{}, seam.Addr{})
+	bound, _ := s.packets("unixgram", seam.Addr{}, at)
+	if free.LocalAddr() != (seam.Addr{}) || bound.LocalAddr() != (seam.Addr{}) || free.RemoteAddr() != (seam.Addr{}) {
+		s.Errorf("addresses %v, %v", free.LocalAddr(), bound.LocalAddr())
+	}
+	s.must(free.WriteTo([]byte("one"), at))
+	s.must(bound.WriteTo([]byte("two"), seam.Addr{}))
+	for _, want := range []string{"one", "two"} {
+		if got, from, err := s.receive(a); string(got) != want || from != (seam.Addr{}) || err != nil {
+			s.Errorf("received %q from %v, %v", got, from, err)
+		}
+	}
+}
+
+func testUnixgramFile(s suite) {
+	at := seam.Addr{Path: filepath.Join(shortDir(s.T), "a")}
+	stale, err := net.ListenUnixgram("unixgram", &net.UnixAddr{Name: at.Path, Net: "unixgram"})
+	s.must(err)
+	stale.Close()
+	c, _ := s.packets("unixgram", at, seam.Addr{})
+	s.must(c.Close())
+	if _, err := os.Lstat(at.Path); err == nil {
+		s.Error("the file is still there")
+	}
+	s.must(os.WriteFile(at.Path, nil, 0o600))
+	_, err = s.net.OpenPacket("unixgram", at, seam.Addr{}, seam.PacketOptions{}, new(recorder))
+	s.is(err, syscall.EADDRINUSE)
 }
 
 // testPacketFull writes to a socket that nobody reads, until there is no room. What

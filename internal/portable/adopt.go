@@ -18,6 +18,10 @@ import (
 // a *tls.Conn, an end of a net.Pipe. CloseWrite returns errors.ErrUnsupported if it
 // has no such method.
 func (n *Network) AdoptConn(c net.Conn, h seam.Handler) (seam.Conn, error) {
+	if isPacket(c.LocalAddr()) {
+		c.Close()
+		return nil, os.NewSyscallError("adopt", syscall.EPROTOTYPE)
+	}
 	c.SetDeadline(time.Time{})
 	return n.attached(n.newConn(c), h)
 }
@@ -38,8 +42,23 @@ func (n *Network) AdoptListener(ln net.Listener, opts seam.ListenOptions, h seam
 
 // AdoptPacket takes over a socket for datagrams, as in seam.Adopter.
 func (n *Network) AdoptPacket(c net.PacketConn, h seam.Handler) (seam.PacketConn, error) {
+	if _, ok := c.(*net.UnixConn); ok && !isPacket(c.LocalAddr()) {
+		c.Close()
+		return nil, os.NewSyscallError("adopt", syscall.EPROTOTYPE)
+	}
 	c.SetDeadline(time.Time{})
 	return n.newPacketConn(c, h), nil
+}
+
+// isPacket reports whether a is the address of a socket for datagrams.
+func isPacket(a net.Addr) bool {
+	switch a := a.(type) {
+	case *net.UDPAddr, *net.IPAddr:
+		return true
+	case *net.UnixAddr:
+		return a != nil && a.Net == "unixgram"
+	}
+	return false
 }
 
 // AdoptFile takes over a pipe or a device, as in seam.Adopter. Standard input,

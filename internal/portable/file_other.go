@@ -4,8 +4,14 @@
 
 package portable
 
-import "os"
+import (
+	"errors"
+	"net"
+	"os"
+)
 
 func interruptible(f *os.File) (*os.File, bool, error) { return f, false, nil }
 
 func makeBlocking(*os.File) {}
+
+func unnamedUnixgram() (net.PacketConn, error) { return nil, errors.ErrUnsupported }

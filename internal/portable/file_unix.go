@@ -1,10 +1,12 @@
 //go:build unix
 
-// This file makes files whose reads can be interrupted.
+// This file makes what package os and package net cannot: files whose reads can be
+// interrupted, and sockets without a name.
 
 package portable
 
 import (
+	"net"
 	"os"
 	"syscall"
 )
@@ -57,4 +59,20 @@ func makeBlocking(f *os.File) {
 	if raw, err := f.SyscallConn(); err == nil {
 		raw.Control(func(fd uintptr) { syscall.SetNonblock(int(fd), false) })
 	}
+}
+
+// unnamedUnixgram returns a socket for datagrams that has no name: nobody can answer.
+func unnamedUnixgram() (net.PacketConn, error) {
+	syscall.ForkLock.RLock()
+	fd, err := syscall.Socket(syscall.AF_UNIX, syscall.SOCK_DGRAM, 0)
+	if err == nil {
+		syscall.CloseOnExec(fd)
+	}
+	syscall.ForkLock.RUnlock()
+	if err != nil {
+		return nil, os.NewSyscallError("socket", err)
+	}
+	f := os.NewFile(uintptr(fd), "unixgram")
+	defer f.Close()
+	return net.FilePacketConn(f) // which makes a non-blocking duplicate
 }

@@ -23,13 +23,17 @@ type PacketConn struct {
 	source
 	conn      net.PacketConn
 	udp       *net.UDPConn // conn, if it is one
+	unix      bool
+	file      socketFile
 	connected bool
 	local     seam.Addr
 	remote    seam.Addr
 
 	mu         sync.Mutex
-	room       sync.Cond // there is room in arrived, or the socket is closed
-	arrived    []datagram
+	room       sync.Cond            // there is room in arrived, or the socket is closed
+	arrived    [maxArrived]datagram // a ring
+	first      int
+	count      int
 	readErr    error // no more datagrams will come
 	sending    bool
 	full       bool  // a WriteTo was refused since
@@ -38,7 +42,7 @@ type PacketConn struct {
 	goroutines int
 }
 
-// A datagram has arrived, or err in its place.
+// A datagram has arrived, or err in its place. The memory of a small one is used again.
 type datagram struct {
 	data []byte
 	from seam.Addr
@@ -63,7 +67,7 @@ func (n *Network) OpenPacket(network string, local, remote seam.Addr, opts seam.
 	case "udp4", "udp6":
 		conn, err = openUDP(network, local.AddrPort, remote.AddrPort, hook)
 	case "unixgram":
-		conn, err = openUnixgram(local.Path, remote.Path, hook)
+		return n.openUnixgram(local.Path, remote.Path, hook, h)
 	default:
 		return nil, net.UnknownNetworkError(network)
 	}
@@ -106,32 +110,46 @@ func openUDP(network string, local, remote netip.AddrPort, h hook) (net.PacketCo
 	return lc.ListenPacket(context.Background(), network, address)
 }
 
-func openUnixgram(local, remote string, h hook) (net.PacketConn, error) {
+// openUnixgram opens a Unix socket. Its file is treated like a Listener's.
+func (n *Network) openUnixgram(local, remote string, setOptions hook, h seam.Handler) (seam.PacketConn, error) {
 	if checkPath(local) != nil || checkPath(remote) != nil {
 		return nil, os.NewSyscallError("bind", syscall.EINVAL)
 	}
-	var c *net.UnixConn
-	var err error
-	if remote != "" {
-		var from *net.UnixAddr
-		if local != "" {
-			from = &net.UnixAddr{Name: local, Net: "unixgram"}
+	if !abstract(local) {
+		if err := statSocket(local).remove(); err != nil {
+			return nil, plain(err)
 		}
-		d := net.Dialer{Control: h}
+	}
+	var from *net.UnixAddr
+	if local != "" {
+		from = &net.UnixAddr{Name: local, Net: "unixgram"}
+	}
+	var c net.PacketConn
+	var err error
+	switch {
+	case remote != "":
+		d := net.Dialer{Control: setOptions}
 		c, err = d.DialUnix(context.Background(), "unixgram", from, &net.UnixAddr{Name: remote, Net: "unixgram"})
-	} else {
-		c, err = net.ListenUnixgram("unixgram", &net.UnixAddr{Name: local, Net: "unixgram"})
+	case from != nil:
+		c, err = net.ListenUnixgram("unixgram", from)
+	default:
+		c, err = unnamedUnixgram()
 	}
 	if err != nil {
-		return nil, err
+		return nil, plain(err)
 	}
-	return c, nil
+	p := n.newPacketConn(c, h)
+	if !abstract(local) {
+		p.file = statSocket(local)
+	}
+	return p, nil
 }
 
 // newPacketConn takes over c, and begins to read.
 func (n *Network) newPacketConn(c net.PacketConn, h seam.Handler) *PacketConn {
 	p := &PacketConn{source: source{net: n, handler: h}, conn: c, local: packetAddr(c.LocalAddr()), goroutines: 1}
 	p.udp, _ = c.(*net.UDPConn)
+	_, p.unix = c.(*net.UnixConn)
 	if peer, ok := c.(net.Conn); ok {
 		if remote := peer.RemoteAddr(); remote != nil {
 			p.remote = packetAddr(remote)
@@ -168,7 +186,7 @@ func (p *PacketConn) receive() {
 	for {
 		n, from, err := p.readFrom(buf)
 		p.mu.Lock()
-		for len(p.arrived) == maxArrived && !p.ending {
+		for p.count == maxArrived && !p.ending {
 			p.room.Wait()
 		}
 		switch {
@@ -181,14 +199,12 @@ func (p *PacketConn) receive() {
 			p.exit()
 			return
 		}
-		if len(p.arrived) == 0 {
+		if p.count == 0 {
 			p.report(seam.Readable)
 		}
-		d := datagram{from: from, err: err}
-		if err == nil {
-			d.data = append([]byte{}, buf[:n]...)
-		}
-		p.arrived = append(p.arrived, d)
+		d := &p.arrived[(p.first+p.count)%maxArrived]
+		p.count++
+		d.data, d.from, d.err = append(d.data[:0], buf[:n]...), from, err
 		p.mu.Unlock()
 	}
 }
@@ -219,20 +235,21 @@ func (p *PacketConn) ReadFrom(buf []byte) (int, seam.Addr, error) {
 	}
 	p.mu.Lock()
 	defer p.mu.Unlock()
-	if len(p.arrived) == 0 {
+	if p.count == 0 {
 		if p.readErr != nil {
 			return 0, seam.Addr{}, p.readErr
 		}
 		return 0, seam.Addr{}, seam.ErrWouldBlock
 	}
-	d := p.arrived[0]
-	p.arrived[0] = datagram{}
-	p.arrived = p.arrived[1:]
-	if len(p.arrived) == 0 {
-		p.arrived = nil
-	}
+	d := &p.arrived[p.first]
+	p.first = (p.first + 1) % maxArrived
+	p.count--
 	p.room.Signal()
-	return copy(buf, d.data), d.from, d.err
+	n := copy(buf, d.data)
+	if cap(d.data) > smallSize {
+		d.data = nil
+	}
+	return n, d.from, d.err
 }
 
 // patience is how long a datagram may hold up the loop. The system nearly always
@@ -241,7 +258,8 @@ const patience = 100 * time.Microsecond
 
 // WriteTo sends one datagram, as in seam.PacketConn. If there is no room for it at
 // once it is taken all the same, and there is none for the next one; its error, if
-// there is one, is the next one's.
+// there is one, is the next one's. A Unix socket that is not connected takes it not:
+// the system does not tell when there is room at the receiver, nor does a report.
 func (p *PacketConn) WriteTo(data []byte, to seam.Addr) error {
 	if p.closed {
 		return net.ErrClosed
@@ -261,23 +279,19 @@ func (p *PacketConn) WriteTo(data []byte, to seam.Addr) error {
 	if err != os.ErrDeadlineExceeded {
 		return err
 	}
+	if p.unix && !p.connected {
+		return seam.ErrWouldBlock
+	}
 	p.sending = true
 	p.goroutines++
 	go p.send(append([]byte{}, data...), to)
 	return nil
 }
 
-// send sends a datagram that has to wait. It tries again now and then: a Unix socket
-// that is not connected does not report when there is room at the receiver.
+// send sends a datagram that has to wait.
 func (p *PacketConn) send(data []byte, to seam.Addr) {
-	const shortest, longest = time.Millisecond, 100 * time.Millisecond
-	var err error
-	for wait := shortest; ; wait = min(2*wait, longest) {
-		p.conn.SetWriteDeadline(time.Now().Add(wait))
-		if err = p.writeTo(data, to); err != os.ErrDeadlineExceeded {
-			break
-		}
-	}
+	p.conn.SetWriteDeadline(time.Time{})
+	err := p.writeTo(data, to)
 	p.mu.Lock()
 	p.sending = false
 	p.writeErr = err
@@ -314,7 +328,8 @@ func (p *PacketConn) Close() error {
 	p.closed = true
 	p.mu.Lock()
 	p.ending = true
-	p.arrived = nil
+	p.file.remove()
+	p.arrived, p.count = [maxArrived]datagram{}, 0
 	if p.goroutines > 0 {
 		p.net.begin(p)
 	}
