@@ -15,3 +15,5 @@ func openSockets() (seam.Network, error) { return sock.New() }
 func TestContractOfStreams(t *testing.T)   { netcontract.Streams(t, openSockets) }
 func TestContractOfListeners(t *testing.T) { netcontract.Listeners(t, openSockets) }
 func TestContractOfAdoption(t *testing.T)  { netcontract.Adoption(t, openSockets) }
+
+func TestContractOfPackets(t *testing.T) { netcontract.Packets(t, openSockets) }
