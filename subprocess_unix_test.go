@@ -245,7 +245,13 @@ func TestSubprocessTransport(t *testing.T) {
 		if len(early.data[1]) != 300000 {
 			t.Errorf("received %d bytes", len(early.data[1]))
 		}
-		late := logs(t, ctx, "echo out; exec >&- 2>&- <&-; read x </dev/null; sleep 0.02; exit 3", nil)
+		late := logs(t, ctx, "trap 'exit 3' TERM; echo out; exec >&- 2>&- <&-; while :; do sleep 0.01; done", nil)
+		untilTrue(t, ctx, func() bool {
+			return slices.Contains(late.events, "lost 0") && slices.Contains(late.events, "lost 1") && slices.Contains(late.events, "lost 2")
+		})
+		if err := late.transport.Terminate(); err != nil {
+			return err
+		}
 		late.ends(t, ctx, "data 1, exited 3 true, lost, lost 0, lost 1, lost 2, made")
 		if i := slices.Index(late.events, "exited 3 true"); i != len(late.events)-2 {
 			t.Errorf("told %q", late.events)
