@@ -71,6 +71,8 @@ type EventLoop struct {
 	driven    bool                 // the loop runs on the stack of a suspended task; see drive
 	nested    int                  // eager first steps that are under way
 	single    bool                 // the run is over after this pass
+	busy      uint                 // passes that did not wait
+	gaveWay   time.Time            // when other goroutines had their last turn because of that
 	watched   map[int]seam.Handler // the *descriptor of each one that is watched for others
 	thread    threadLock
 	locked    bool // a run has begun: the goroutine is locked to thread
@@ -419,8 +421,11 @@ func (l *EventLoop) patience(atMost time.Duration) time.Duration {
 }
 
 func (l *EventLoop) wait(d time.Duration) error {
-	if d == 0 && l.listening == 0 {
-		return nil // there is nothing to poll
+	if d == 0 {
+		l.giveWay()
+		if l.listening == 0 {
+			return nil // there is nothing to poll
+		}
 	}
 	err := l.clock.Wait(d, l.outside > 0, l.poll)
 	if err == seam.ErrIdle {
@@ -430,6 +435,21 @@ func (l *EventLoop) wait(d time.Duration) error {
 		return fmt.Errorf("asyncio: poll: %w", err)
 	}
 	return nil
+}
+
+// giveWay lets other goroutines run now and then, if there is only one processor, while
+// the loop has so much to do that it never waits. The runtime would notice by itself
+// that they wait, but only after 10 ms or more.
+func (l *EventLoop) giveWay() {
+	const often, long = 64, time.Millisecond
+	if l.busy++; l.busy%often != 0 || runtime.GOMAXPROCS(0) > 1 {
+		return
+	}
+	if now := time.Now(); now.Sub(l.gaveWay) >= long {
+		// A short time.Sleep would not do: when it is over, the loop comes first.
+		runtime.Gosched()
+		l.gaveWay = time.Now()
+	}
 }
 
 // queueDueTimers queues the timers that are due, judged by one reading of the clock.
