@@ -174,34 +174,43 @@ func (r *StreamReader) Read(ctx context.Context, p []byte) (int, error) {
 		return 0, err
 	}
 	for {
-		if r.Buffered() > 0 {
-			n := copy(p, r.buf[r.start:])
-			r.consume(n)
-			return n, nil
-		}
-		if r.err != nil {
-			return 0, r.err
-		}
-		if r.eof {
-			return 0, io.EOF
-		}
-		if r.source != nil {
-			n, err := r.source.read(p)
-			if n > 0 {
-				return n, nil
-			}
-			if err != seam.ErrWouldBlock {
-				if err = r.fail(err); err != nil {
-					return 0, err
-				}
-				continue
-			}
+		n, err := r.readNow(p)
+		if err != seam.ErrWouldBlock {
+			return n, err
 		}
 		if err := r.wait(ctx, t, "Read"); err != nil {
 			return 0, err
 		}
 		if r.source == nil && r.Buffered() == 0 && !r.eof {
 			return 0, nil // another task was faster; asyncio does not wait twice
+		}
+	}
+}
+
+// readNow is Read without waiting: it returns seam.ErrWouldBlock if there is nothing.
+func (r *StreamReader) readNow(p []byte) (int, error) {
+	for {
+		switch {
+		case r.Buffered() > 0:
+			n := copy(p, r.buf[r.start:])
+			r.consume(n)
+			return n, nil
+		case r.err != nil:
+			return 0, r.err
+		case r.eof:
+			return 0, io.EOF
+		case r.source == nil:
+			return 0, seam.ErrWouldBlock
+		}
+		n, err := r.source.read(p)
+		if n > 0 {
+			return n, nil
+		}
+		if err == seam.ErrWouldBlock {
+			return 0, err
+		}
+		if err = r.fail(err); err != nil {
+			return 0, err
 		}
 	}
 }
