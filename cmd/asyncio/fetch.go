@@ -71,9 +71,9 @@ func (w *wget) fetch(ctx context.Context, t *target) error {
 	if err != nil {
 		return err
 	}
-	// What reads from an io.Reader can read from a connection: it suspends the
-	// task without knowing.
-	answer := io.MultiReader(bytes.NewReader(head), streamSource{ctx, reader})
+	// What reads from a net.Conn can read from a stream: it suspends the task
+	// without knowing.
+	answer := io.MultiReader(bytes.NewReader(head), asyncio.NetConn(ctx, reader, writer))
 	resp, err := http.ReadResponse(bufio.NewReader(answer), nil)
 	if err != nil {
 		return notHTTPError(err.Error())
@@ -88,14 +88,6 @@ func (w *wget) fetch(ctx context.Context, t *target) error {
 	fmt.Fprintf(w.out, "%s body > %s (%d bytes)\n", t.host(), t.file, n)
 	return nil
 }
-
-// streamSource reads from a stream on behalf of the task that ctx is of.
-type streamSource struct {
-	ctx    context.Context
-	reader *asyncio.StreamReader
-}
-
-func (s streamSource) Read(p []byte) (int, error) { return s.reader.Read(s.ctx, p) }
 
 // readHead reads an answer up to and including the empty line, and prints each
 // line when it has come. Answers before the final one (100 Continue, 103 Early
