@@ -78,7 +78,7 @@ func waitFor(t testing.TB, try func() error) {
 func waitForListener(t testing.TB, network, address string) {
 	t.Helper()
 	waitFor(t, func() error {
-		c, err := net.Dial(network, address)
+		c, err := net.DialTimeout(network, address, time.Second)
 		if err == nil {
 			c.Close()
 		}
