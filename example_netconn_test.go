@@ -89,7 +89,9 @@ func ExampleNetConn_transport() {
 					}
 					return asyncio.NetConn(context.WithoutCancel(ctx), r, w), nil // it outlives this task
 				})
-				return conn.Wait(dial)
+				stop := context.AfterFunc(dial, func() { conn.Cancel(context.Cause(dial)) })
+				defer stop()
+				return conn.Wait(context.Background())
 			},
 		}
 		client := &http.Client{Transport: transport}
