@@ -29,6 +29,7 @@ var goOnly = []string{
 	"ErrGoexit", "EventLoop.Context", "RunOption",
 	"SockAddr", "SockAddr.IsZero", "SockAddr.Network",
 	// What asyncio lacks.
+	"NetConn",
 	"Backend", "Backend.String", "DefaultBackend", "EpollBackend", "PortableBackend",
 	"DatagramEndpoint", "DatagramEndpoint.Abort", "DatagramEndpoint.Buffered", "DatagramEndpoint.Close",
 	"DatagramEndpoint.Drain", "DatagramEndpoint.IsClosing", "DatagramEndpoint.LocalAddr",
