@@ -74,7 +74,8 @@ type AcceptOptions struct {
 	TLSHandshakeTimeout time.Duration
 
 	// TLSShutdownTimeout limits how long Close may take to send what is
-	// buffered; then the connection is aborted. 30 s if zero. Only with TLS.
+	// buffered and to see the peer close; then the connection is ended. 30 s if
+	// zero. Only with TLS.
 	TLSShutdownTimeout time.Duration
 }
 

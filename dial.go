@@ -17,8 +17,10 @@ import (
 // value, or nil, is a plain connection with the defaults.
 type ConnOptions struct {
 	// TLS makes the connection a TLS client's, by crypto/tls. If its ServerName
-	// is empty, the host of the address is verified; where there is none, of a Unix
-	// socket or with Conn, it must be given. Nil means plain.
+	// is empty, it is the host of the address; where there is none, of a Unix socket
+	// or with Conn, it must be given, unless the config skips verification. If its
+	// Time is nil, certificates are judged by the loop's clock. It must not ask for
+	// renegotiation. Nil means plain.
 	//
 	// If the peer closes without the alert that ends a TLS stream, reads return
 	// io.EOF between two records and io.ErrUnexpectedEOF inside one, as with
@@ -29,7 +31,8 @@ type ConnOptions struct {
 	TLSHandshakeTimeout time.Duration
 
 	// TLSShutdownTimeout limits how long Close may take to send what is
-	// buffered; then the connection is aborted. 30 s if zero. Only with TLS.
+	// buffered and to see the peer close; then the connection is ended. 30 s if
+	// zero. Only with TLS.
 	TLSShutdownTimeout time.Duration
 
 	// Resolver looks the host up: the loop's if nil.
@@ -70,16 +73,12 @@ func (o *ConnOptions) check(op, network, address string) error {
 	return setup.check(op)
 }
 
-// tls returns how to begin TLS with the host of an address.
-func (o *ConnOptions) tls(address string) tlsSetup {
+// tls returns how to begin TLS with a host, if there is one.
+func (o *ConnOptions) tls(host string) tlsSetup {
 	s := tlsSetup{config: o.TLS, handshake: o.TLSHandshakeTimeout, shutdown: o.TLSShutdownTimeout}
-	if s.config != nil && s.config.ServerName == "" && !s.config.InsecureSkipVerify {
-		host, _, err := net.SplitHostPort(address)
-		if err != nil {
-			host = address
-		}
+	if host != "" && s.config != nil && s.config.ServerName == "" {
 		s.config = s.config.Clone()
-		s.config.ServerName = host
+		s.config.ServerName = host // also if nobody verifies it: the server wants to know
 	}
 	return s
 }
@@ -96,14 +95,18 @@ func (t *task) open(ctx context.Context, op, network, address string, opts *Conn
 	}
 	var tr *transport
 	var err error
+	host := ""
 	if opts.Conn != nil {
 		address = "existing connection"
 		tr, err = t.adopt(opts.Conn, make)
 	} else {
 		tr, err = t.dial(ctx, network, address, opts, make)
+		if network != "unix" {
+			host, _, _ = net.SplitHostPort(address)
+		}
 	}
 	if err == nil && opts.TLS != nil {
-		err = t.secure(ctx, tr, opts.tls(address), nil)
+		err = t.secure(ctx, tr, opts.tls(host), nil)
 	}
 	if err != nil {
 		return nil, dialError(network, address, err)

@@ -365,9 +365,7 @@ func (t *Transport) StartTLS(ctx context.Context, config *tls.Config, opts *TLSO
 	if t.readOnly || t.tr.oneWay {
 		return misuse("StartTLS", ErrBadArgument, "%v is a pipe", t)
 	}
-	err := t.tr.startTLS(ctx, config, opts, func() []byte { return nil })
-	t.readAgain()
-	return err
+	return t.tr.startTLS(ctx, config, opts, func() []byte { return nil })
 }
 
 // Protocol returns the present protocol.

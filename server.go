@@ -57,18 +57,23 @@ type ServerOptions struct {
 	// bytes: 64 KiB if zero. Only for StartServer.
 	Limit int
 
-	// TLS makes the connections a TLS server's, by crypto/tls. Nil means plain.
+	// TLS makes the connections a TLS server's, by crypto/tls. Its functions are
+	// called on the loop, by the task of the connection; those that get a
+	// *tls.ClientHelloInfo may await with its Context. If its Time is nil,
+	// certificates are judged by the loop's clock. Nil means plain.
 	TLS *tls.Config
 
 	// TLSHandshakeTimeout limits the handshake: 60 s if zero. Only with TLS.
 	TLSHandshakeTimeout time.Duration
 
 	// TLSShutdownTimeout limits how long closing a connection may take to send
-	// what is buffered; then it is aborted. 30 s if zero. Only with TLS.
+	// what is buffered and to see the client close; then it is ended. 30 s if zero.
+	// Only with TLS.
 	TLSShutdownTimeout time.Duration
 
 	// HandshakeFailed is told, on the loop, of handshakes that failed. Without it
-	// they go to the exception handler. Only with TLS.
+	// they go to the exception handler. A panic of a function of the TLS config
+	// goes there in any case. Only with TLS.
 	HandshakeFailed func(remote net.Addr, err error)
 
 	// Resolver looks the host up: the loop's if nil.
@@ -514,7 +519,7 @@ func (sv *service) run(ctx context.Context) error {
 		if err != nil {
 			return err
 		}
-		if err := t.secure(ctx, sv.tr, s.options.tls(), nil); err != nil {
+		if err := sv.secure(ctx, t); err != nil {
 			sv.handshakeFailed(err)
 			return nil
 		}
@@ -524,6 +529,16 @@ func (sv *service) run(ctx context.Context) error {
 		s.loop.CallExceptionHandler(&ErrorContext{Message: "error in the handler of a connection", Err: err, Source: sv.tr.consumer})
 	}
 	return nil
+}
+
+// secure shakes hands. A panic in a function of the config is its error.
+func (sv *service) secure(ctx context.Context, t *task) (err error) {
+	defer func() {
+		if p := recover(); p != nil {
+			err = &PanicError{Value: p, Stack: stack()}
+		}
+	}()
+	return t.secure(ctx, sv.tr, sv.server.options.tls(), nil)
 }
 
 // ended is the end of the task, which may have been cancelled before it began.
@@ -537,13 +552,20 @@ func (sv *service) ended(*future) {
 
 func (sv *service) handshakeFailed(err error) {
 	s := sv.server
+	var panicked *PanicError
+	isPanic := errors.As(err, &panicked)
 	err = sv.tr.error("accept", err)
 	switch {
 	case isCancelled(err, nil) || sv.tr.dismissed:
-	case s.options.HandshakeFailed != nil:
-		s.options.HandshakeFailed(sv.tr.conn.RemoteAddr(), err)
-	default:
+	case s.options.HandshakeFailed == nil || isPanic:
 		s.report("TLS handshake failed", err)
+	default:
+		defer func() {
+			if p := recover(); p != nil {
+				s.report("panic in HandshakeFailed", &PanicError{Value: p, Stack: stack()})
+			}
+		}()
+		s.options.HandshakeFailed(sv.tr.conn.RemoteAddr(), err)
 	}
 }
 

@@ -163,7 +163,8 @@ func (w *StreamWriter) WaitClosed(ctx context.Context) error {
 // connection, or the options say so; else it is the client, and config needs a
 // ServerName unless it skips verification. No other task may be reading.
 //
-// If the handshake fails or is cancelled, the connection is closed.
+// While it shakes hands, writes return a *UsageError and reads wait. If the handshake
+// fails or is cancelled, the connection is closed.
 func (w *StreamWriter) StartTLS(ctx context.Context, config *tls.Config, opts *TLSOptions) error {
 	if reads := w.reader.waiter; reads != nil {
 		return misuse("StartTLS", ErrConcurrentRead, "%s reads", reads.task.Name())

@@ -25,10 +25,11 @@ const (
 // temporary, and keeps its state: so no lock of crypto/tls is ever held across a
 // suspension. Writes go to the transport's buffer and never wait.
 type tlsLayer struct {
-	conn  *tls.Conn
-	tr    *transport
-	below *tlsLayer // TLS inside TLS; nil at the bottom
-	early []byte    // what had arrived before TLS began
+	conn   *tls.Conn
+	tr     *transport
+	below  *tlsLayer // TLS inside TLS; nil at the bottom
+	early  []byte    // what had arrived before TLS began
+	broken error     // a function of the config has panicked in a read
 
 	// While the handshake runs.
 	task *task
@@ -50,6 +51,9 @@ func (s *tlsSetup) check(op string) error {
 		return misuse(op, ErrBadArgument, "a TLS timeout is negative")
 	case s.config == nil && (s.handshake != 0 || s.shutdown != 0):
 		return misuse(op, ErrBadArgument, "a TLS timeout without TLS")
+	case s.config != nil && !s.server && s.config.Renegotiation != tls.RenegotiateNever:
+		// It would be a handshake inside Read, which cannot wait there.
+		return misuse(op, ErrBadArgument, "renegotiation is not supported; TLS 1.3 has none")
 	}
 	return nil
 }
@@ -63,8 +67,8 @@ type TLSOptions struct {
 	// HandshakeTimeout limits the handshake: 60 s if zero.
 	HandshakeTimeout time.Duration
 
-	// ShutdownTimeout limits how long Close may take to send what is buffered; then
-	// the connection is aborted. 30 s if zero.
+	// ShutdownTimeout limits how long Close may take to send what is buffered and
+	// to see the peer close; then the connection is ended. 30 s if zero.
 	ShutdownTimeout time.Duration
 }
 
@@ -94,7 +98,9 @@ func (t *transport) startTLS(ctx context.Context, config *tls.Config, opts *TLSO
 	case t.closing || t.endWanted:
 		return t.error(op, net.ErrClosed)
 	}
-	return t.error(op, task.secure(ctx, t, s, early()))
+	err = task.secure(ctx, t, s, early())
+	t.Ready(seam.Readable) // for those who wanted to read meanwhile
+	return t.error(op, err)
 }
 
 // secure puts TLS between tr and its consumer: t shakes hands. early is what has
@@ -102,10 +108,11 @@ func (t *transport) startTLS(ctx context.Context, config *tls.Config, opts *TLSO
 // tells the peer why.
 func (t *task) secure(ctx context.Context, tr *transport, s tlsSetup, early []byte) error {
 	layer := &tlsLayer{tr: tr, below: tr.tls, early: early}
+	config := t.loop.judging(s.config)
 	if s.server {
-		layer.conn = tls.Server(layer, s.config)
+		layer.conn = tls.Server(layer, config)
 	} else {
-		layer.conn = tls.Client(layer, s.config)
+		layer.conn = tls.Client(layer, config)
 	}
 	tr.tls = layer
 	if tr.linger = s.shutdown; tr.linger == 0 {
@@ -126,40 +133,107 @@ func (t *task) secure(ctx context.Context, tr *transport, s tlsSetup, early []by
 	}()
 	err := Timeout(ctx, limit, func(ctx context.Context) error {
 		layer.task, layer.ctx = t, ctx
-		// A context that is never done: with another one crypto/tls would start a
-		// goroutine. Cancelling reaches the handshake through layer.ctx.
-		return layer.conn.HandshakeContext(context.WithoutCancel(ctx))
+		return layer.handshake(ctx)
 	})
 	returned = true
 	switch {
 	case err == nil:
 		return nil
-	case isCancelled(err, nil):
+	case isCancelled(err, ctx.Err()):
 		tr.abort()
 		return err
 	case errors.Is(err, ErrTimeout):
 		tr.abort()
-	default:
-		tr.close() // the peer shall get the alert
+		return &handshakeError{cause: err, limit: limit}
 	}
+	tr.close() // the peer shall get the alert
 	if err == io.EOF {
 		err = io.ErrUnexpectedEOF
 	}
-	return &handshakeError{err}
+	return &handshakeError{cause: err}
+}
+
+// handshake shakes hands. When ctx is done crypto/tls calls Close, on a goroutine
+// of its own, and returns the error of ctx: what has interrupted it is put in place
+// of that.
+func (l *tlsLayer) handshake(ctx context.Context) error {
+	err := l.conn.HandshakeContext(ctx)
+	if err == nil || err != ctx.Err() {
+		return err
+	}
+	if l.conn.ConnectionState().HandshakeComplete {
+		return nil // it was faster
+	}
+	if r := scopeOf(ctx).heard(); r != nil {
+		err = r.error()
+	}
+	return err
+}
+
+// judging returns config as it is used on l: if it has no clock, certificates are
+// judged by that of the loop. Where that is the wall clock, nothing is to be done.
+// Otherwise there is one clone for each config, since clones of a server would not
+// share the keys of its session tickets.
+func (l *EventLoop) judging(config *tls.Config) *tls.Config {
+	if _, real := l.clock.(*wallClock); real || config.Time != nil {
+		return config
+	}
+	if clone := l.judged[config]; clone != nil {
+		return clone
+	}
+	clone := config.Clone()
+	clone.Time = l.clock.Wall
+	if choose := clone.GetConfigForClient; choose != nil {
+		clone.GetConfigForClient = func(hello *tls.ClientHelloInfo) (*tls.Config, error) {
+			chosen, err := choose(hello)
+			if chosen != nil {
+				chosen = l.judging(chosen)
+			}
+			return chosen, err
+		}
+	}
+	if l.judged == nil {
+		l.judged = make(map[*tls.Config]*tls.Config)
+	}
+	l.judged[config] = clone
+	return clone
 }
 
 // A handshakeError says that it was the handshake that failed. It times out if
 // its cause does, as an error of package net.
-type handshakeError struct{ cause error }
+type handshakeError struct {
+	cause error
+	limit time.Duration // that has passed, or 0
+}
 
-func (e *handshakeError) Error() string { return "TLS handshake: " + e.cause.Error() }
+func (e *handshakeError) Error() string {
+	if e.limit > 0 {
+		return "TLS handshake: not done within " + e.limit.String()
+	}
+	return "TLS handshake: " + e.cause.Error()
+}
+
 func (e *handshakeError) Unwrap() error { return e.cause }
 func (e *handshakeError) Timeout() bool { return errors.Is(e.cause, os.ErrDeadlineExceeded) }
 
 // read reads plain text.
-func (l *tlsLayer) read(p []byte) (int, error) {
-	n, err := l.conn.Read(p)
-	if errors.Is(err, errNoBytes) {
+func (l *tlsLayer) read(p []byte) (n int, err error) {
+	if l.broken != nil {
+		return 0, l.broken
+	}
+	defer func() {
+		if p := recover(); p != nil { // the session cache, say
+			l.broken = &PanicError{Value: p, Stack: stack()}
+			n, err = 0, l.broken
+		}
+	}()
+	n, err = l.conn.Read(p)
+	switch {
+	case err == io.EOF:
+		l.tr.over = true
+	case errors.Is(err, errNoBytes) && n > 0: // a part of an alert has followed
+		err = nil
+	case errors.Is(err, errNoBytes):
 		err = seam.ErrWouldBlock
 	}
 	return n, err
@@ -207,7 +281,8 @@ func (l *tlsLayer) Write(p []byte) (int, error) {
 	return len(p), nil
 }
 
-// Close does nothing: the transport is closed by its consumer.
+// Close does nothing: the transport is closed by its consumer. crypto/tls may call
+// it on another goroutine.
 func (l *tlsLayer) Close() error { return nil }
 
 func (l *tlsLayer) LocalAddr() net.Addr              { return l.tr.conn.LocalAddr() }
@@ -224,3 +299,126 @@ type noBytes struct{}
 func (noBytes) Error() string   { return "no bytes yet" }
 func (noBytes) Timeout() bool   { return true }
 func (noBytes) Temporary() bool { return true }
+
+// maxAnswers is how many bytes that TLS has sent by itself may wait until the peer
+// reads. A peer that updates its keys makes this end answer each time.
+const maxAnswers = 64 << 10
+
+// errUnreadAnswers ends a connection to a peer that does not read.
+var errUnreadAnswers = errors.New("tls: the peer does not read the answers that it asks for")
+
+// readTLS reads through the layers.
+func (t *transport) readTLS(p []byte) (int, error) {
+	if t.shaking {
+		return 0, seam.ErrWouldBlock // crypto/tls holds its locks; whoever shakes hands tells the consumer
+	}
+	// How many of the bytes that wait are answers is not known, but it is not
+	// more than there were and than there are.
+	t.answers = min(t.answers, t.out.size)
+	if t.answers > maxAnswers {
+		return 0, errUnreadAnswers
+	}
+	before := t.out.size
+	n, err := t.tls.read(p)
+	t.answers += max(0, t.out.size-before)
+	return n, err
+}
+
+// mayWriteTLS says whether TLS accepts writes.
+func (t *transport) mayWriteTLS() error {
+	if t.shaking {
+		return misuse("Write", ErrInvalidState, "a TLS handshake is under way")
+	}
+	return t.writing()
+}
+
+// writeTLS encrypts p. The records of one call go out together.
+func (t *transport) writeTLS(p []byte) error {
+	if err := t.mayWriteTLS(); err != nil {
+		return err
+	}
+	const single = 1 << 10 // becomes one record in any case
+	if len(p) <= single {
+		_, err := t.tls.conn.Write(p)
+		return err
+	}
+	t.cork()
+	_, err := t.tls.conn.Write(p)
+	return t.uncork(err)
+}
+
+// writevTLS is writeTLS for several buffers, which share records.
+func (t *transport) writevTLS(v [][]byte) (err error) {
+	if err := t.mayWriteTLS(); err != nil {
+		return err
+	}
+	if t.loop.record == nil {
+		t.loop.record = make([]byte, 0, recordSize)
+	}
+	record := t.loop.record
+	t.cork()
+	write := func(p []byte) {
+		if err == nil && len(p) > 0 {
+			_, err = t.tls.conn.Write(p)
+		}
+	}
+	for _, p := range v {
+		if len(record) == 0 && len(p) >= cap(record) {
+			write(p)
+			continue
+		}
+		for len(p) > 0 {
+			n := min(len(p), cap(record)-len(record))
+			record = append(record, p[:n]...)
+			if p = p[n:]; len(record) == cap(record) {
+				write(record)
+				record = record[:0]
+			}
+		}
+	}
+	write(record)
+	return t.uncork(err)
+}
+
+const (
+	recordSize = 16 << 10               // the most that a record of TLS holds
+	corkSize   = 4 * (recordSize + 512) // four of them, encrypted
+)
+
+// cork makes send collect what it is given, as long as there is nothing before it
+// in the buffer.
+func (t *transport) cork() {
+	if t.loop.corked == nil {
+		t.loop.corked = make([]byte, 0, corkSize)
+	}
+	t.loop.corked = t.loop.corked[:0]
+	t.corked = true
+}
+
+// collect is send while the cork is in.
+func (t *transport) collect(p []byte) error {
+	if l := t.loop; len(l.corked)+len(p) <= cap(l.corked) {
+		l.corked = append(l.corked, p...)
+		return nil
+	}
+	if err := t.uncork(nil); err != nil {
+		return err
+	}
+	t.cork()
+	if len(p) > corkSize || t.out.size > 0 {
+		return t.sendNow(p)
+	}
+	return t.collect(p)
+}
+
+// uncork sends what was collected. err is what has happened until then.
+func (t *transport) uncork(err error) error {
+	t.corked = false
+	if p := t.loop.corked; len(p) > 0 {
+		t.loop.corked = p[:0]
+		if serr := t.sendNow(p); err == nil {
+			err = serr
+		}
+	}
+	return err
+}

@@ -404,7 +404,7 @@ func TestTLSEnd(t *testing.T) {
 	ca := newAuthority(t)
 	cert := ca.issue(t, soon(), "127.0.0.1")
 	server := &tls.Config{Certificates: []tls.Certificate{cert}}
-	opts := &asyncio.ConnOptions{TLS: &tls.Config{RootCAs: ca.pool}}
+	opts := &asyncio.ConnOptions{TLS: &tls.Config{RootCAs: ca.pool, Time: time.Now}} // also on a virtual clock
 	t.Run("the alert that ends the stream", func(t *testing.T) {
 		address := tlsPeer(t, server, func(c *tls.Conn) error {
 			io.WriteString(c, "all of it")
@@ -512,7 +512,7 @@ func TestTLSInterrupted(t *testing.T) {
 	ca := newAuthority(t)
 	cert := ca.issue(t, soon(), "127.0.0.1")
 	sent := []byte("alpha\nbeta\ngamma delta\n")
-	opts := &asyncio.ConnOptions{TLS: &tls.Config{RootCAs: ca.pool}}
+	opts := &asyncio.ConnOptions{TLS: &tls.Config{RootCAs: ca.pool, Time: time.Now}} // also on a virtual clock
 	t.Run("the handshake", func(t *testing.T) {
 		interruptEverywhere(t, func(t *testing.T) interruption {
 			address := tlsPeer(t, &tls.Config{Certificates: []tls.Certificate{cert}}, func(c *tls.Conn) error {

@@ -58,14 +58,18 @@ type transport struct {
 	endWanted bool // writeEOF was called
 	ended     bool // and is done
 	closing   bool
+	leaving   bool // it is flushed, and the peer has not ended yet; only with TLS
 	closed    bool
 	dismissed bool // the server has closed it
+	over      bool // the peer has ended: nothing more will arrive
 
+	corked    bool // with TLS: records are collected in loop.corked
+	answers   int  // bytes in out, at most, that TLS has written because of reads
 	out       writeBuffer
 	high, low int
 	writeErr  error // why the sending half is broken
 	linger    time.Duration
-	lingering *TimerHandle // aborts a close that takes longer than linger
+	lingering *TimerHandle // ends a close that takes longer than linger
 }
 
 // A consumer is what a transport reports to: a stream or a protocol.
@@ -134,7 +138,11 @@ func (t *transport) run() {
 	}
 	if events&(seam.Readable|seam.HungUp|seam.Failed) != 0 && !t.closed {
 		t.readable = true
-		t.announce()
+		if t.leaving {
+			t.seeOff()
+		} else {
+			t.announce()
+		}
 	}
 }
 
@@ -158,7 +166,7 @@ func (t *transport) wakeOpener() {
 // nothing; the consumer is then told when there is something.
 func (t *transport) read(p []byte) (int, error) {
 	if t.tls != nil {
-		return t.tls.read(p)
+		return t.readTLS(p)
 	}
 	return t.receive(p)
 }
@@ -172,6 +180,9 @@ func (t *transport) receive(p []byte) (int, error) {
 		return 0, seam.ErrWouldBlock
 	}
 	n, err := t.conn.Read(p)
+	if err != nil && err != seam.ErrWouldBlock {
+		t.over = true
+	}
 	if err == io.EOF && t.writeErr != nil && !errors.Is(t.writeErr, syscall.EPIPE) {
 		// The kernel tells once that a connection has broken, and a write has
 		// heard it. The peer has not ended the stream.
@@ -187,8 +198,7 @@ func (t *transport) receive(p []byte) (int, error) {
 // write sends p, and keeps a copy of what there is no room for.
 func (t *transport) write(p []byte) error {
 	if t.tls != nil {
-		_, err := t.tls.conn.Write(p)
-		return err
+		return t.writeTLS(p)
 	}
 	return t.send(p)
 }
@@ -198,6 +208,13 @@ func (t *transport) send(p []byte) error {
 	if err := t.writing(); err != nil {
 		return err
 	}
+	if t.corked && t.out.size == 0 && t.writable {
+		return t.collect(p)
+	}
+	return t.sendNow(p)
+}
+
+func (t *transport) sendNow(p []byte) error {
 	if t.out.size == 0 && t.writable {
 		n, err := t.conn.Write(p)
 		if err != nil && err != seam.ErrWouldBlock {
@@ -218,12 +235,7 @@ func (t *transport) send(p []byte) error {
 // room.
 func (t *transport) writev(v [][]byte) error {
 	if t.tls != nil {
-		for _, p := range v {
-			if err := t.write(p); err != nil {
-				return err
-			}
-		}
-		return nil
+		return t.writevTLS(v)
 	}
 	if err := t.writing(); err != nil {
 		return err
@@ -308,7 +320,46 @@ func (t *transport) afterFlush() {
 			t.breakWriting(err)
 		}
 	}
-	if t.closing {
+	switch {
+	case t.closing && t.tls != nil && t.writeErr == nil && !t.over:
+		t.leaving = true
+		t.seeOff()
+	case t.closing:
+		t.finish(t.conn.Close)
+	}
+}
+
+// seeOff closes a TLS connection when the peer has ended it too, and drops what
+// arrives until then. If a socket is closed while there are bytes to be read, or
+// if some arrive later, the kernel resets the connection and drops what it has not
+// sent yet; and with TLS such bytes come unasked, session tickets for example. When
+// a handshake has failed it does not wait.
+func (t *transport) seeOff() {
+	if !t.ended {
+		t.ended = true
+		if err := t.conn.CloseWrite(); err != nil {
+			t.over = true
+		}
+	}
+	// Not the loop's scratch: a protocol that closes may be looking at that.
+	p := t.loop.borrowBuffer()
+	defer t.loop.returnBuffer(p)
+	p = p[:cap(p)]
+	for round := 0; !t.over && t.readable; {
+		n, err := t.conn.Read(p)
+		switch {
+		case err == seam.ErrWouldBlock || err == nil && n < len(p) && !t.hungUp:
+			t.readable = false
+		case err != nil:
+			t.over = true
+		default:
+			if round += n; round >= readRound {
+				t.Ready(seam.Readable) // it is the turn of others
+				return
+			}
+		}
+	}
+	if t.over || t.shaking {
 		t.finish(t.conn.Close)
 	}
 }
@@ -346,6 +397,11 @@ func (t *transport) writeEOF() error {
 	if err := t.writing(); err != nil {
 		return err
 	}
+	if t.tls != nil {
+		if err := t.mayWriteTLS(); err != nil {
+			return err
+		}
+	}
 	for l := t.tls; l != nil; l = l.below {
 		if err := l.conn.CloseWrite(); err != nil {
 			return err
@@ -369,9 +425,18 @@ func (t *transport) close() {
 		return
 	}
 	if t.linger > 0 {
-		t.lingering = t.loop.callAt(after(t.loop.clock.Now(), t.linger), t.abort)
+		t.lingering = t.loop.callAt(after(t.loop.clock.Now(), t.linger), t.lingered)
 	}
 	t.announce() // nothing will be read any more
+}
+
+// lingered ends a close that has taken too long.
+func (t *transport) lingered() {
+	if t.leaving {
+		t.finish(t.conn.Close)
+	} else {
+		t.abort()
+	}
 }
 
 // alert puts what ends a TLS stream into the buffer.
@@ -472,7 +537,8 @@ func (t *task) awaitOpening(ctx context.Context, tr *transport) error {
 // error gives err the operation and the addresses, unless it has them.
 func (t *transport) error(op string, err error) error {
 	var known *net.OpError
-	if err == nil || isCancelled(err, nil) || errors.As(err, &known) {
+	var usage *UsageError
+	if err == nil || isCancelled(err, nil) || errors.As(err, &known) || errors.As(err, &usage) {
 		return err
 	}
 	return opError(op, t.network, t.conn, err)
@@ -480,10 +546,14 @@ func (t *transport) error(op string, err error) error {
 
 // connectionState describes the TLS connection; false for a plain one.
 func (t *transport) connectionState() (tls.ConnectionState, bool) {
-	if t.tls == nil {
+	l := t.tls
+	if l != nil && t.shaking {
+		l = l.below // crypto/tls holds its locks
+	}
+	if l == nil {
 		return tls.ConnectionState{}, false
 	}
-	return t.tls.conn.ConnectionState(), true
+	return l.conn.ConnectionState(), true
 }
 
 // syscallConn gives access to the descriptor.
