@@ -117,9 +117,8 @@ func (t *task) open(ctx context.Context, op, network, address string, opts *Conn
 // dialError gives err the operation and address, unless it is a cancellation or
 // a misuse or has them.
 func dialError(network, address string, err error) error {
-	var op *net.OpError
 	var usage *UsageError
-	if isCancelled(err, nil) || errors.As(err, &usage) || errors.As(err, &op) {
+	if isCancelled(err, nil) || errors.As(err, &usage) || addressed(err) {
 		return err
 	}
 	return &net.OpError{Op: "dial", Net: network, Addr: target{network, address}, Err: err}

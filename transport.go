@@ -536,9 +536,8 @@ func (t *task) awaitOpening(ctx context.Context, tr *transport) error {
 
 // error gives err the operation and the addresses, unless it has them.
 func (t *transport) error(op string, err error) error {
-	var known *net.OpError
 	var usage *UsageError
-	if err == nil || isCancelled(err, nil) || errors.As(err, &known) || errors.As(err, &usage) {
+	if err == nil || isCancelled(err, nil) || addressed(err) || errors.As(err, &usage) {
 		return err
 	}
 	return opError(op, t.network, t.conn, err)
@@ -676,6 +675,13 @@ func wakeAll(line *[]*waiter) {
 		waiter.wake(nil)
 	}
 	*line = nil
+}
+
+// addressed reports whether err has an operation and an address. The alerts of
+// crypto/tls are operations without.
+func addressed(err error) bool {
+	var op *net.OpError
+	return errors.As(err, &op) && op.Net != ""
 }
 
 // opError gives an error of a connection its operation and address, once.
