@@ -362,9 +362,6 @@ func (t *Transport) WriteBufferSize() int { return t.tr.out.size }
 //
 // If the handshake fails or is cancelled, the connection is closed.
 func (t *Transport) StartTLS(ctx context.Context, config *tls.Config, opts *TLSOptions) error {
-	if t.readOnly || t.tr.oneWay {
-		return misuse("StartTLS", ErrBadArgument, "%v is a pipe", t)
-	}
 	return t.tr.startTLS(ctx, config, opts, func() []byte { return nil })
 }
 

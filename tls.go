@@ -89,6 +89,8 @@ func (t *transport) startTLS(ctx context.Context, config *tls.Config, opts *TLSO
 		return err
 	case task.loop != t.loop:
 		return misuse(op, ErrWrongLoop, "the connection belongs to %s, the running task to %s", t.loop.name, task.loop.name)
+	case t.network == "pipe":
+		return misuse(op, ErrBadArgument, "%v is a pipe", t.consumer)
 	case config == nil:
 		return misuse(op, ErrBadArgument, "the config is nil")
 	case !s.server && config.ServerName == "" && !config.InsecureSkipVerify:
