@@ -16,7 +16,7 @@ import (
 
 func TestExamples(t *testing.T) {
 	dir := t.TempDir()
-	build := exec.Command("go", "build", "-o", dir+string(filepath.Separator), "./hello", "./multicore", "./supervisor", "./tasks", "./wget")
+	build := exec.Command("go", "build", "-o", dir+string(filepath.Separator), "./...")
 	if out, err := build.CombinedOutput(); err != nil {
 		t.Fatalf("go build: %v\n%s", err, out)
 	}
@@ -29,6 +29,7 @@ func TestExamples(t *testing.T) {
 		{"multicore", []string{"-loops", "3", "-calls", "90"}, checkMulticore},
 		{"supervisor", nil, checkSupervisor},
 		{"tasks", nil, checkTasks},
+		{"tlsecho", nil, checkTLSEcho},
 		{"wget", []string{"-local"}, checkWget},
 	} {
 		t.Run(c.name, func(t *testing.T) {
@@ -96,6 +97,20 @@ func checkMulticore(t *testing.T, lines []string) {
 	}
 	if !strings.HasPrefix(lines[0], "3 loops share a port") || len(lines) != 4 || len(threads) != 3 || sum != 90 {
 		t.Errorf("%s", strings.Join(lines, "\n"))
+	}
+}
+
+// checkTLSEcho: which cipher is chosen depends on the machine.
+func checkTLSEcho(t *testing.T, lines []string) {
+	connection := regexp.MustCompile(`^(first|second) connection: TLS 1\.3, TLS_[A-Z0-9_]+, ALPN echo, resumed: (true|false)$`)
+	var seen []string
+	for i, line := range lines {
+		if m := connection.FindStringSubmatch(line); m != nil && i+1 < len(lines) {
+			seen = append(seen, m[1], m[2], lines[i+1])
+		}
+	}
+	if !slices.Equal(seen, []string{"first", "false", "echo: hello", "second", "true", "echo: hello again"}) || len(lines) != 4 {
+		t.Errorf("%q", lines)
 	}
 }
 
