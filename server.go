@@ -57,9 +57,10 @@ type ServerOptions struct {
 	// bytes: 64 KiB if zero. Only for StartServer.
 	Limit int
 
-	// TLS makes the connections a TLS server's, by crypto/tls. Its functions are
-	// called on the loop, by the task of the connection; those that get a
-	// *tls.ClientHelloInfo may await with its Context. If its Time is nil,
+	// TLS makes the connections a TLS server's, by crypto/tls. A handshake is
+	// computed on the loop's thread, and the functions of the config are called by
+	// the task of the connection; those that get a *tls.ClientHelloInfo may await
+	// with its Context. If its Time is nil,
 	// certificates are judged by the loop's clock. Nil means plain.
 	TLS *tls.Config
 

@@ -172,6 +172,10 @@ func (l *tlsLayer) handshake(ctx context.Context) error {
 	return err
 }
 
+// mostJudged is how many clones are kept: a function of a config may make new ones
+// for ever.
+const mostJudged = 64
+
 // judging returns config as it is used on l: if it has no clock, certificates are
 // judged by that of the loop. Where that is the wall clock, nothing is to be done.
 // Otherwise there is one clone for each config, since clones of a server would not
@@ -194,7 +198,7 @@ func (l *EventLoop) judging(config *tls.Config) *tls.Config {
 			return chosen, err
 		}
 	}
-	if l.judged == nil {
+	if l.judged == nil || len(l.judged) >= mostJudged {
 		l.judged = make(map[*tls.Config]*tls.Config)
 	}
 	l.judged[config] = clone

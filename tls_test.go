@@ -22,6 +22,7 @@ import (
 	"os"
 	"slices"
 	"strings"
+	"syscall"
 	"testing"
 	"time"
 
@@ -266,6 +267,27 @@ func TestTLSHandshakeFails(t *testing.T) {
 			_, err := c.Read(make([]byte, 10<<10))
 			return err
 		}, func(err error) bool { return errors.Is(err, io.ErrUnexpectedEOF) }},
+		{"a server that resets", func(c *net.TCPConn) error {
+			c.Read(make([]byte, 10<<10))
+			return reset(c)
+		}, func(err error) bool { return errors.Is(err, syscall.ECONNRESET) }},
+		{"a server that closes in the middle of a record", func(c *net.TCPConn) error {
+			c.Read(make([]byte, 10<<10))
+			_, err := io.WriteString(c, "\x16\x03\x03\x01\x00\x02")
+			return err
+		}, func(err error) bool { return errors.Is(err, io.ErrUnexpectedEOF) }},
+		{"a server of another version", func(c *net.TCPConn) error {
+			tls.Server(c, &tls.Config{Certificates: []tls.Certificate{ca.issue(t, soon(), "127.0.0.1")}, MinVersion: tls.VersionTLS10, MaxVersion: tls.VersionTLS11}).Handshake()
+			return nil
+		}, func(err error) bool { return strings.Contains(err.Error(), "protocol version not supported") }},
+		{"a server that sends a byte now and then, and is silent", func(c *net.TCPConn) error {
+			for _, b := range []byte("\x16\x03\x03\x01\x00\x02") {
+				time.Sleep(time.Millisecond)
+				c.Write([]byte{b})
+			}
+			io.Copy(io.Discard, c)
+			return nil
+		}, isTimeout},
 		{"a server that sends something else", func(c *net.TCPConn) error {
 			c.Read(make([]byte, 10<<10))
 			_, err := io.WriteString(c, "HTTP/1.0 400 Bad Request\r\n\r\n")
@@ -328,7 +350,7 @@ func TestTLSHandshakeFails(t *testing.T) {
 
 // handshakeTimeout is long, unless the test waits for it.
 func handshakeTimeout(name string) time.Duration {
-	if name == "a server that is silent" {
+	if strings.HasSuffix(name, "is silent") {
 		return 20 * time.Millisecond
 	}
 	return 0
@@ -540,6 +562,37 @@ func TestTLSInterrupted(t *testing.T) {
 					if left := ownConnections(t, address); left > 0 {
 						t.Errorf("%d connections are left", left)
 					}
+					return nil
+				},
+			}
+		})
+	})
+	t.Run("StartTLS of both ends", func(t *testing.T) {
+		servers := &tls.Config{Certificates: []tls.Certificate{cert}, Time: time.Now}
+		interruptEverywhere(t, func(t *testing.T) interruption {
+			var client, server stream
+			var end func()
+			return interruption{
+				prepare: func(ctx context.Context) error {
+					client, server, end = streamPair(t, ctx, "tcp", "127.0.0.1:0")
+					return nil
+				},
+				operation: func(ctx context.Context) error {
+					return asyncio.WithTaskGroup(ctx, func(ctx context.Context, g *asyncio.TaskGroup) error {
+						g.Go(func(ctx context.Context) error {
+							return client.w.StartTLS(ctx, &tls.Config{RootCAs: ca.pool, ServerName: "127.0.0.1", Time: time.Now}, nil)
+						})
+						g.Go(func(ctx context.Context) error { return server.w.StartTLS(ctx, servers, nil) })
+						return nil
+					})
+				},
+				check: func(ctx context.Context) error {
+					if !client.w.IsClosing() && !server.w.IsClosing() {
+						client.w.WriteString("hello\n")
+						line, err := server.r.ReadLine(ctx)
+						sees(t, line, err, "hello\n", nil)
+					}
+					end()
 					return nil
 				},
 			}

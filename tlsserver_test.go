@@ -13,6 +13,7 @@ import (
 	"io"
 	"net"
 	"os"
+	"runtime"
 	"slices"
 	"strings"
 	"syscall"
@@ -701,6 +702,100 @@ func TestTLSClock(t *testing.T) {
 			}
 			return err
 		}, onClock(clock))
+	})
+}
+
+// TestTLSInterruptedServers: a server ends in the middle of handshakes.
+func TestTLSInterruptedServers(t *testing.T) {
+	leavesNothing(t)
+	ca := newAuthority(t)
+	servers := &tls.Config{Certificates: []tls.Certificate{ca.issue(t, soon(), "localhost")}}
+	for name, end := range map[string]func(ctx context.Context, srv *asyncio.Server) error{
+		"AbortClients": func(ctx context.Context, srv *asyncio.Server) error {
+			srv.AbortClients()
+			return closes(ctx, srv)
+		},
+		"CloseClients": func(ctx context.Context, srv *asyncio.Server) error {
+			srv.CloseClients()
+			return closes(ctx, srv)
+		},
+		"Shutdown with a limit": func(ctx context.Context, srv *asyncio.Server) error {
+			err := asyncio.Timeout(ctx, 10*time.Millisecond, srv.Shutdown)
+			if err != asyncio.ErrTimeout {
+				return fmt.Errorf("Shutdown = %w", err)
+			}
+			return closes(ctx, srv)
+		},
+		"the end of the loop": func(ctx context.Context, srv *asyncio.Server) error { return nil },
+	} {
+		t.Run(name, func(t *testing.T) {
+			var conns []net.Conn
+			runStreams(t, func(ctx context.Context) error {
+				srv, err := asyncio.StartServer(ctx, "tcp", "127.0.0.1:0", echoLines, &asyncio.ServerOptions{
+					TLS: servers, HandshakeFailed: func(_ net.Addr, err error) { t.Errorf("told of %v", err) },
+				})
+				if err != nil {
+					return err
+				}
+				hello := clientHello(t)
+				for i := range 3 { // nothing, half a hello, a whole one
+					c, err := net.Dial("tcp", srv.Addr().String())
+					if err != nil {
+						return err
+					}
+					conns = append(conns, c)
+					c.Write(hello[:len(hello)*i/2])
+				}
+				for deadline := time.Now().Add(10 * time.Second); !strings.HasSuffix(srv.String(), "clients=3>") && time.Now().Before(deadline); {
+					asyncio.Sleep(ctx, time.Millisecond)
+				}
+				asyncio.Yield(ctx)
+				return end(ctx, srv)
+			})
+			for i, c := range conns {
+				c.SetDeadline(time.Now().Add(10 * time.Second))
+				if _, err := io.ReadAll(c); err != nil && !errors.Is(err, syscall.ECONNRESET) {
+					t.Errorf("client %d is left: %v", i, err)
+				}
+				c.Close()
+			}
+		})
+	}
+	t.Run("a deadline of package context", func(t *testing.T) {
+		address := peer(t, func(c *net.TCPConn) error {
+			io.Copy(io.Discard, c)
+			return nil
+		})
+		runStreams(t, func(ctx context.Context) error {
+			ctx, cancel := context.WithTimeout(ctx, 20*time.Millisecond)
+			defer cancel()
+			err := open(ctx, "tcp", address, &asyncio.ConnOptions{TLS: &tls.Config{RootCAs: ca.pool}})
+			if !errors.Is(err, asyncio.ErrCancelled) || !errors.Is(err, context.DeadlineExceeded) {
+				t.Errorf("OpenConnection = %v", err)
+			}
+			if n := ownConnections(t, address); n != 0 {
+				t.Errorf("%d connections are left", n)
+			}
+			return nil
+		})
+	})
+	t.Run("a function of the config that ends its goroutine", func(t *testing.T) {
+		calls := 0
+		config := servers.Clone()
+		config.GetConfigForClient = func(*tls.ClientHelloInfo) (*tls.Config, error) {
+			if calls++; calls == 1 {
+				runtime.Goexit()
+			}
+			return nil, nil
+		}
+		withTLSServer(t, "tcp", config, echoLines, nil, func(ctx context.Context, addr net.Addr) error {
+			clients := &tls.Config{RootCAs: ca.pool, ServerName: "localhost"}
+			if _, err := dialsAndGreets(ctx, addr, clients); err == nil {
+				t.Error("the connection stands")
+			}
+			_, err := dialsAndGreets(ctx, addr, clients)
+			return err
+		})
 	})
 }
 

@@ -341,26 +341,30 @@ func (t *transport) seeOff() {
 			t.over = true
 		}
 	}
+	t.discard()
+	switch {
+	case t.over || t.shaking:
+		t.finish(t.conn.Close)
+	case t.readable:
+		t.Ready(seam.Readable) // it is the turn of others
+	}
+}
+
+// discard reads what has arrived, up to a round's worth, and drops it.
+func (t *transport) discard() {
 	// Not the loop's scratch: a protocol that closes may be looking at that.
 	p := t.loop.borrowBuffer()
 	defer t.loop.returnBuffer(p)
 	p = p[:cap(p)]
-	for round := 0; !t.over && t.readable; {
+	for round := 0; !t.over && t.readable && round < readRound; {
 		n, err := t.conn.Read(p)
 		switch {
 		case err == seam.ErrWouldBlock || err == nil && n < len(p) && !t.hungUp:
 			t.readable = false
 		case err != nil:
 			t.over = true
-		default:
-			if round += n; round >= readRound {
-				t.Ready(seam.Readable) // it is the turn of others
-				return
-			}
 		}
-	}
-	if t.over || t.shaking {
-		t.finish(t.conn.Close)
+		round += n
 	}
 }
 
@@ -471,6 +475,9 @@ func (t *transport) abandon() {
 		t.abort() // the peer shall see that something is missing
 	default:
 		t.closing = true
+		if t.tls != nil {
+			t.discard()
+		}
 		t.finish(t.conn.Close)
 	}
 }
