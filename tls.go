@@ -394,11 +394,15 @@ const (
 // cork makes send collect what it is given, as long as there is nothing before it
 // in the buffer.
 func (t *transport) cork() {
-	if t.loop.corked == nil {
-		t.loop.corked = make([]byte, 0, corkSize)
-	}
-	t.loop.corked = t.loop.corked[:0]
+	t.loop.corked = t.loop.corkBuffer()
 	t.corked = true
+}
+
+func (l *EventLoop) corkBuffer() []byte {
+	if l.corked == nil {
+		l.corked = make([]byte, 0, corkSize)
+	}
+	return l.corked[:0]
 }
 
 // collect is send while the cork is in.
@@ -427,4 +431,44 @@ func (t *transport) uncork(err error) error {
 		}
 	}
 	return err
+}
+
+// seeOff closes a TLS connection when the peer has ended it too, and drops what
+// arrives until then. If a socket is closed while there are bytes to be read, or
+// if some arrive later, the kernel resets the connection and drops what it has not
+// sent yet; and with TLS such bytes come unasked, session tickets for example. When
+// a handshake has failed it does not wait.
+func (t *transport) seeOff() {
+	if !t.ended {
+		t.ended = true
+		if err := t.conn.CloseWrite(); err != nil {
+			t.over = true
+		}
+	}
+	t.discard()
+	switch {
+	case t.over || t.shaking:
+		t.finish(t.conn.Close)
+	case t.readable:
+		t.Ready(seam.Readable) // it is the turn of others
+	}
+}
+
+const discardRound = 256 << 10
+
+// discard reads what has arrived, up to a round's worth, and drops it.
+func (t *transport) discard() {
+	// Not the loop's scratch: a protocol that closes may be looking at that.
+	p := t.loop.corkBuffer()
+	p = p[:cap(p)]
+	for round := 0; !t.over && t.readable && round < discardRound; {
+		n, err := t.conn.Read(p)
+		switch {
+		case err == seam.ErrWouldBlock || err == nil && n < len(p) && !t.hungUp:
+			t.readable = false
+		case err != nil:
+			t.over = true
+		}
+		round += n
+	}
 }

@@ -359,8 +359,9 @@ func TestTLSKeyUpdates(t *testing.T) {
 		})
 	})
 	t.Run("a flood of them, by a peer that does not read", func(t *testing.T) {
-		waiting := newGate()
+		waiting, refused := newGate(), newGate()
 		withRecordWriter(t, func(ctx context.Context, r *asyncio.StreamReader, w *asyncio.StreamWriter) error {
+			defer refused.open()
 			w.Write(make([]byte, 8<<20))
 			before := w.Buffered()
 			waiting.open()
@@ -383,7 +384,7 @@ func TestTLSKeyUpdates(t *testing.T) {
 		}, func(w *recordWriter) error {
 			waiting.pass()
 			w.Write(flood(w)) // the server does not take it all
-			io.Copy(io.Discard, w.Conn)
+			refused.pass()
 			return nil
 		})
 	})

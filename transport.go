@@ -329,45 +329,6 @@ func (t *transport) afterFlush() {
 	}
 }
 
-// seeOff closes a TLS connection when the peer has ended it too, and drops what
-// arrives until then. If a socket is closed while there are bytes to be read, or
-// if some arrive later, the kernel resets the connection and drops what it has not
-// sent yet; and with TLS such bytes come unasked, session tickets for example. When
-// a handshake has failed it does not wait.
-func (t *transport) seeOff() {
-	if !t.ended {
-		t.ended = true
-		if err := t.conn.CloseWrite(); err != nil {
-			t.over = true
-		}
-	}
-	t.discard()
-	switch {
-	case t.over || t.shaking:
-		t.finish(t.conn.Close)
-	case t.readable:
-		t.Ready(seam.Readable) // it is the turn of others
-	}
-}
-
-// discard reads what has arrived, up to a round's worth, and drops it.
-func (t *transport) discard() {
-	// Not the loop's scratch: a protocol that closes may be looking at that.
-	p := t.loop.borrowBuffer()
-	defer t.loop.returnBuffer(p)
-	p = p[:cap(p)]
-	for round := 0; !t.over && t.readable && round < readRound; {
-		n, err := t.conn.Read(p)
-		switch {
-		case err == seam.ErrWouldBlock || err == nil && n < len(p) && !t.hungUp:
-			t.readable = false
-		case err != nil:
-			t.over = true
-		}
-		round += n
-	}
-}
-
 // breakWriting notes that the sending half is gone.
 func (t *transport) breakWriting(err error) {
 	t.writeErr = err
