@@ -290,7 +290,8 @@ func (t *Transport) CanWriteEOF() bool { return !t.readOnly }
 
 // Close ends the connection when all that was written is sent; nothing more is read.
 // ConnectionLost(nil) tells when that is done. Closing twice is harmless. A peer that
-// does not read keeps a plain connection open until Abort.
+// does not read keeps a plain connection open until Abort. A TLS connection also waits
+// for the peer to close, no longer than ConnOptions.TLSShutdownTimeout or its like says.
 func (t *Transport) Close() error {
 	if !t.tr.loop.mine() {
 		return t.tr.loop.elsewhere("Close")

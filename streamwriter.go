@@ -117,7 +117,9 @@ func (w *StreamWriter) WriteEOF() error {
 // Close closes the connection when all that was written is sent; it does not
 // wait for that, WaitClosed does. Reads return net.ErrClosed from now on. Closing
 // twice is harmless. A peer that does not read keeps a plain connection open until
-// Abort.
+// Abort. A TLS connection, and WaitClosed, also wait for the peer to close, both no
+// longer than ConnOptions.TLSShutdownTimeout or its like says: a socket that is closed
+// before may lose what is on its way.
 func (w *StreamWriter) Close() error {
 	if !w.loop.mine() {
 		return w.loop.elsewhere("Close")

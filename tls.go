@@ -235,7 +235,7 @@ func (l *tlsLayer) read(p []byte) (n int, err error) {
 	}()
 	n, err = l.conn.Read(p)
 	switch {
-	case err == io.EOF:
+	case err == io.EOF && l.below == nil:
 		l.tr.over = true
 	case errors.Is(err, errNoBytes) && n > 0: // a part of an alert has followed
 		err = nil
@@ -315,6 +315,9 @@ var errUnreadAnswers = errors.New("tls: the peer does not read the answers that 
 
 // readTLS reads through the layers.
 func (t *transport) readTLS(p []byte) (int, error) {
+	if t.closing {
+		return 0, net.ErrClosed // though crypto/tls may hold more
+	}
 	if t.shaking {
 		return 0, seam.ErrWouldBlock // crypto/tls holds its locks; whoever shakes hands tells the consumer
 	}
