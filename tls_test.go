@@ -294,7 +294,7 @@ func TestTLSHandshakeFails(t *testing.T) {
 			io.Copy(io.Discard, c)
 			return err
 		}, func(err error) bool { return errors.As(err, new(tls.RecordHeaderError)) }},
-		{"a server that is silent", func(c *net.TCPConn) error {
+		{"TLS-015 a server that is silent", func(c *net.TCPConn) error {
 			io.Copy(io.Discard, c)
 			return nil
 		}, func(err error) bool {

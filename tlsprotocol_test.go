@@ -113,7 +113,7 @@ func TestTLSProtocols(t *testing.T) {
 		}
 		return srv
 	}
-	t.Run("TLS-001 TLS-002 EV-031 many clients with much to say", func(t *testing.T) {
+	t.Run("TLS-001 TLS-002 EV-031 TLSP-015 TLSP-018 many clients with much to say", func(t *testing.T) {
 		data := pattern(scaled(1 << 20))
 		for _, network := range []string{"tcp", "unix"} {
 			for _, existing := range []bool{false, true} {
@@ -148,7 +148,7 @@ func TestTLSProtocols(t *testing.T) {
 								t.Error("something else came back")
 							}
 							transport.Close()
-							if _, err := transport.Write([]byte("x")); !errors.Is(err, net.ErrClosed) { // TLSP-018
+							if _, err := transport.Write([]byte("x")); !errors.Is(err, net.ErrClosed) {
 								t.Errorf("Write after Close = %v", err)
 							}
 							if err := d.until(ctx, d.has("lost")); err != nil {
@@ -157,7 +157,7 @@ func TestTLSProtocols(t *testing.T) {
 							if d.lossCause != nil || d.calls[0] != "made" {
 								t.Errorf("calls %q, lost because of %v", d.calls, d.lossCause)
 							}
-							if after, secure := transport.ConnectionState(); !secure || after.Version != state.Version { // TLSP-015
+							if after, secure := transport.ConnectionState(); !secure || after.Version != state.Version {
 								t.Errorf("after the end: %v %x", secure, after.Version)
 							}
 							return nil

@@ -851,7 +851,7 @@ func TestTLSName(t *testing.T) {
 		{"BASE-069 the host", "name.example:443", &tls.Config{RootCAs: ca.pool}, "name.example"},
 		{"BASE-070 another one", "name.example:443", &tls.Config{RootCAs: ca.pool, ServerName: "other.example"}, "other.example"},
 		{"the host, though nobody verifies it", "unknown.example:443", &tls.Config{InsecureSkipVerify: true}, "unknown.example"},
-		{"BASE-071 TLSP-004 no name is sent for an address", "", &tls.Config{InsecureSkipVerify: true}, ""},
+		{"TLSP-004 no name is sent for an address", "", &tls.Config{InsecureSkipVerify: true}, ""},
 	} {
 		t.Run(test.name, func(t *testing.T) {
 			var asked []string
