@@ -21,9 +21,10 @@ const (
 
 // tlsLayer is a TLS connection and the net.Conn below it. During the handshake,
 // which one task runs before the consumer is told anything, a read that finds
-// nothing suspends that task. Later it returns an error that crypto/tls takes for
-// temporary, and keeps its state: so no lock of crypto/tls is ever held across a
-// suspension. Writes go to the transport's buffer and never wait.
+// nothing suspends that task; crypto/tls holds its locks then, and nobody else is let
+// in. Later such a read returns an error that crypto/tls takes for temporary, and
+// keeps its state: so no lock is ever held across a suspension. Writes go to the
+// transport's buffer and never wait.
 type tlsLayer struct {
 	conn   *tls.Conn
 	tr     *transport

@@ -20,6 +20,7 @@ import (
 	"slices"
 	"strings"
 	"testing"
+	"time"
 
 	"github.com/goasyncio/asyncio"
 	"github.com/goasyncio/asyncio/internal/seam"
@@ -114,6 +115,78 @@ func TestTLSByteByByte(t *testing.T) {
 				w.Close()
 				return w.WaitClosed(ctx)
 			}, withDribblingNetwork())
+		})
+	}
+}
+
+// A holdingConn keeps back what is written to it, once it is told to.
+type holdingConn struct {
+	net.Conn
+	holds bool
+	held  []byte
+}
+
+func (c *holdingConn) Write(p []byte) (int, error) {
+	if !c.holds {
+		return c.Conn.Write(p)
+	}
+	c.held = append(c.held, p...)
+	return len(p), nil
+}
+
+// SetWriteDeadline does nothing: crypto/tls lets writes after the alert fail by it.
+func (c *holdingConn) SetWriteDeadline(time.Time) error { return nil }
+
+// TestTLSPartOfAnAlert: crypto/tls looks at what follows the last bytes, which may not
+// be all there.
+func TestTLSPartOfAnAlert(t *testing.T) {
+	leavesNothing(t)
+	ca := newAuthority(t)
+	servers := &tls.Config{Certificates: []tls.Certificate{ca.issue(t, soon(), "127.0.0.1")}, MaxVersion: tls.VersionTLS12}
+	clients := &tls.Config{RootCAs: ca.pool, ServerName: "127.0.0.1"}
+	for layers := 1; layers <= 2; layers++ {
+		t.Run(fmt.Sprintf("%d layers", layers), func(t *testing.T) {
+			for missing := 1; missing < 8; missing++ {
+				read := newGate()
+				address := peer(t, func(c *net.TCPConn) error {
+					holding := &holdingConn{Conn: c}
+					bottom := tls.Server(holding, servers)
+					top := bottom
+					if layers == 2 {
+						top = tls.Server(bottom, servers)
+					}
+					if err := top.Handshake(); err != nil {
+						return err
+					}
+					holding.holds = true
+					io.WriteString(top, "all of it\n")
+					bottom.CloseWrite()
+					c.Write(holding.held[:len(holding.held)-missing])
+					read.pass()
+					c.Write(holding.held[len(holding.held)-missing:])
+					io.Copy(io.Discard, c)
+					return nil
+				})
+				runStreams(t, func(ctx context.Context) error {
+					r, w, err := asyncio.OpenConnection(ctx, "tcp", address, &asyncio.ConnOptions{TLS: clients})
+					if err != nil {
+						return err
+					}
+					if layers == 2 {
+						if err := w.StartTLS(ctx, clients, nil); err != nil {
+							return err
+						}
+					}
+					line, err := r.ReadLine(ctx)
+					sees(t, line, err, "all of it\n", nil)
+					reading := inTask(t, ctx, r.ReadAll)
+					read.open()
+					got, err := reading.Await(ctx)
+					sees(t, got, err, "", nil)
+					w.Close()
+					return w.WaitClosed(ctx)
+				})
+			}
 		})
 	}
 }
