@@ -180,7 +180,7 @@ const mostJudged = 64
 // judging returns config as it is used on l: if it has no clock, certificates are
 // judged by that of the loop. Where that is the wall clock, nothing is to be done.
 // Otherwise there is one clone for each config, since clones of a server would not
-// share the keys of its session tickets.
+// share the keys of its tickets.
 func (l *EventLoop) judging(config *tls.Config) *tls.Config {
 	if _, real := l.clock.(*wallClock); real || config.Time != nil {
 		return config
@@ -229,7 +229,7 @@ func (l *tlsLayer) read(p []byte) (n int, err error) {
 		return 0, l.broken
 	}
 	defer func() {
-		if p := recover(); p != nil { // the session cache, say
+		if p := recover(); p != nil { // a cache of tickets, say
 			l.broken = &PanicError{Value: p, Stack: stack()}
 			n, err = 0, l.broken
 		}
@@ -440,7 +440,7 @@ func (t *transport) uncork(err error) error {
 // seeOff closes a TLS connection when the peer has ended it too, and drops what
 // arrives until then. If a socket is closed while there are bytes to be read, or
 // if some arrive later, the kernel resets the connection and drops what it has not
-// sent yet; and with TLS such bytes come unasked, session tickets for example. When
+// sent yet; and with TLS such bytes come unasked, tickets for resumption for example. When
 // a handshake has failed it does not wait.
 func (t *transport) seeOff() {
 	if !t.ended {

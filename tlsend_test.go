@@ -138,7 +138,7 @@ func TestTLSCloseSendsAll(t *testing.T) {
 			return w.WaitClosed(ctx)
 		})
 	})
-	t.Run("a client here that has never read its session tickets", func(t *testing.T) {
+	t.Run("a client here that has never read its tickets", func(t *testing.T) {
 		closed := newGate()
 		address := tlsPeer(t, servers, func(c *tls.Conn) error {
 			if err := c.Handshake(); err != nil {

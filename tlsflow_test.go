@@ -110,7 +110,7 @@ func TestTLSByteByByte(t *testing.T) {
 				got, err = r.ReadAll(ctx)
 				sees(t, got, err, "an answer\n", nil)
 				if _, kept := cache.Get("localhost"); !kept {
-					t.Error("no session ticket has arrived")
+					t.Error("no ticket has arrived")
 				}
 				w.Close()
 				return w.WaitClosed(ctx)

@@ -1,5 +1,5 @@
 // TLS against OpenSSL: another's implementation sees clean ends, gets new keys when it
-// wants them, resumes sessions, and is refused renegotiation.
+// wants them, resumes connections, and is refused renegotiation.
 
 package asyncio_test
 
@@ -297,7 +297,7 @@ func TestTLSWithOpenSSL(t *testing.T) {
 			return err
 		})
 	})
-	t.Run("its server resumes a session", func(t *testing.T) {
+	t.Run("its server resumes a connection", func(t *testing.T) {
 		for flag, name := range map[string]string{"-tls1_2": "TLS 1.2", "-tls1_3": "TLS 1.3"} {
 			config := clients.Clone()
 			config.ClientSessionCache = tls.NewLRUClientSessionCache(1)

@@ -612,7 +612,7 @@ func TestTLSPanics(t *testing.T) {
 			t.Errorf("reported %q", reported.reports)
 		}
 	})
-	t.Run("the session cache of a client, in a read", func(t *testing.T) {
+	t.Run("the cache of tickets of a client, in a read", func(t *testing.T) {
 		config := clients.Clone()
 		config.ClientSessionCache = panickingCache{}
 		servers := &tls.Config{Certificates: []tls.Certificate{localhost}}
@@ -656,7 +656,7 @@ func TestTLSClock(t *testing.T) {
 				return nil
 			}, opts...)
 	})
-	t.Run("sessions are resumed, and a Time of the config's own is used", func(t *testing.T) {
+	t.Run("connections are resumed, and a Time of the config's own is used", func(t *testing.T) {
 		for _, byName := range []bool{false, true} {
 			asked := 0
 			servers := &tls.Config{Certificates: []tls.Certificate{today}}
@@ -687,7 +687,7 @@ func TestTLSClock(t *testing.T) {
 			}
 		}
 	})
-	t.Run("the session keys are the server's, also after a day", func(t *testing.T) {
+	t.Run("a ticket grows old", func(t *testing.T) {
 		clock := newJumpClock()
 		old := &tls.Config{Certificates: []tls.Certificate{today}}
 		withTLSServer(t, "tcp", old, echoLines, nil, func(ctx context.Context, addr net.Addr) error {
@@ -698,7 +698,7 @@ func TestTLSClock(t *testing.T) {
 			clock.jump(10 * 24 * time.Hour)
 			state, err := greetsHere(ctx, addr, clients) // a ticket lives for a week
 			if state.DidResume {
-				t.Error("a session of ten days ago is resumed")
+				t.Error("a connection of ten days ago is resumed")
 			}
 			return err
 		}, onClock(clock))

@@ -1,6 +1,6 @@
 // tlsecho is a TLS echo server and its client in one program, with a certificate that
 // is made in memory. The client connects twice: the second connection resumes the
-// session of the first, which saves a part of the handshake.
+// first one, which saves a part of the handshake.
 package main
 
 import (
