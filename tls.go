@@ -440,7 +440,7 @@ func (t *transport) uncork(err error) error {
 // seeOff closes a TLS connection when the peer has ended it too, and drops what
 // arrives until then. If a socket is closed while there are bytes to be read, or
 // if some arrive later, the kernel resets the connection and drops what it has not
-// sent yet; and with TLS such bytes come unasked, tickets for resumption for example. When
+// sent yet; and with TLS such bytes come unasked, tickets for resumption say. When
 // a handshake has failed it does not wait.
 func (t *transport) seeOff() {
 	if !t.ended {
