@@ -3,7 +3,6 @@
 package asyncio
 
 import (
-	"crypto/tls"
 	"fmt"
 	"log/slog"
 	"math/rand/v2"
@@ -54,19 +53,17 @@ type EventLoop struct {
 	coros     coro.Pool
 	running   any // the *task that runs; nil in a callback
 	tasks     registry
-	open      registry                    // connections, servers: what Close must close
-	workers   registry                    // functions that run on other goroutines
-	lookups   any                         // the *ThreadLimiter of name look-ups
-	limiter   any                         // the *ThreadLimiter of ToThread, once it is needed
-	executor  any                         // the *defaultExecutor, once it is needed
-	signals   any                         // the *signalWatch, while a signal is waited for
-	buffers   [][]byte                    // read buffers that no reader needs now
-	scratch   []byte                      // what is read into first; nil while it is lent
-	datagram  []byte                      // what datagrams are received into
-	failures  registry                    // errors that nobody has looked at yet
-	record    []byte                      // where small buffers become one TLS record
-	corked    []byte                      // where TLS records become one write
-	judged    map[*tls.Config]*tls.Config // see judging
+	open      registry // connections, servers: what Close must close
+	workers   registry // functions that run on other goroutines
+	lookups   any      // the *ThreadLimiter of name look-ups
+	limiter   any      // the *ThreadLimiter of ToThread, once it is needed
+	executor  any      // the *defaultExecutor, once it is needed
+	signals   any      // the *signalWatch, while a signal is waited for
+	buffers   [][]byte // read buffers that no reader needs now
+	scratch   []byte   // what is read into first; nil while it is lent
+	datagram  []byte   // what datagrams are received into
+	failures  registry // errors that nobody has looked at yet
+	shared    any      // the *tlsShared of TLS connections, once there is one
 	handler   ExceptionHandler
 	factory   TaskFactory
 	outside   int                  // waits on the network and workers: what may wake the loop from outside

@@ -173,6 +173,22 @@ func (l *tlsLayer) handshake(ctx context.Context) error {
 	return err
 }
 
+// tlsShared is what the TLS connections of a loop have in common.
+type tlsShared struct {
+	record []byte // where small buffers become one record
+	corked []byte // where records become one write
+	judged map[*tls.Config]*tls.Config
+}
+
+func (l *EventLoop) tlsShared() *tlsShared {
+	s, _ := l.shared.(*tlsShared)
+	if s == nil {
+		s = new(tlsShared)
+		l.shared = s
+	}
+	return s
+}
+
 // mostJudged is how many clones are kept: a function of a config may make new ones
 // for ever.
 const mostJudged = 64
@@ -185,7 +201,7 @@ func (l *EventLoop) judging(config *tls.Config) *tls.Config {
 	if _, real := l.clock.(*wallClock); real || config.Time != nil {
 		return config
 	}
-	if clone := l.judged[config]; clone != nil {
+	if clone := l.tlsShared().judged[config]; clone != nil {
 		return clone
 	}
 	clone := config.Clone()
@@ -199,10 +215,10 @@ func (l *EventLoop) judging(config *tls.Config) *tls.Config {
 			return chosen, err
 		}
 	}
-	if l.judged == nil || len(l.judged) >= mostJudged {
-		l.judged = make(map[*tls.Config]*tls.Config)
+	if judged := l.tlsShared().judged; judged == nil || len(judged) >= mostJudged {
+		l.tlsShared().judged = make(map[*tls.Config]*tls.Config)
 	}
-	l.judged[config] = clone
+	l.tlsShared().judged[config] = clone
 	return clone
 }
 
@@ -362,10 +378,11 @@ func (t *transport) writevTLS(v [][]byte) (err error) {
 	if err := t.mayWriteTLS(); err != nil {
 		return err
 	}
-	if t.loop.record == nil {
-		t.loop.record = make([]byte, 0, recordSize)
+	shared := t.loop.tlsShared()
+	if shared.record == nil {
+		shared.record = make([]byte, 0, recordSize)
 	}
-	record := t.loop.record
+	record := shared.record
 	t.cork()
 	write := func(p []byte) {
 		if err == nil && len(p) > 0 {
@@ -398,21 +415,22 @@ const (
 // cork makes send collect what it is given, as long as there is nothing before it
 // in the buffer.
 func (t *transport) cork() {
-	t.loop.corked = t.loop.corkBuffer()
+	shared := t.loop.tlsShared()
+	shared.corked = shared.corkBuffer()
 	t.corked = true
 }
 
-func (l *EventLoop) corkBuffer() []byte {
-	if l.corked == nil {
-		l.corked = make([]byte, 0, corkSize)
+func (s *tlsShared) corkBuffer() []byte {
+	if s.corked == nil {
+		s.corked = make([]byte, 0, corkSize)
 	}
-	return l.corked[:0]
+	return s.corked[:0]
 }
 
 // collect is send while the cork is in.
 func (t *transport) collect(p []byte) error {
-	if l := t.loop; len(l.corked)+len(p) <= cap(l.corked) {
-		l.corked = append(l.corked, p...)
+	if s := t.loop.tlsShared(); len(s.corked)+len(p) <= cap(s.corked) {
+		s.corked = append(s.corked, p...)
 		return nil
 	}
 	if err := t.uncork(nil); err != nil {
@@ -428,8 +446,9 @@ func (t *transport) collect(p []byte) error {
 // uncork sends what was collected. err is what has happened until then.
 func (t *transport) uncork(err error) error {
 	t.corked = false
-	if p := t.loop.corked; len(p) > 0 {
-		t.loop.corked = p[:0]
+	shared := t.loop.tlsShared()
+	if p := shared.corked; len(p) > 0 {
+		shared.corked = p[:0]
 		if serr := t.sendNow(p); err == nil {
 			err = serr
 		}
@@ -463,7 +482,7 @@ const discardRound = 256 << 10
 // discard reads what has arrived, up to a round's worth, and drops it.
 func (t *transport) discard() {
 	// Not the loop's scratch: a protocol that closes may be looking at that.
-	p := t.loop.corkBuffer()
+	p := t.loop.tlsShared().corkBuffer()
 	p = p[:cap(p)]
 	for round := 0; !t.over && t.readable && round < discardRound; {
 		n, err := t.conn.Read(p)

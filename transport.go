@@ -63,7 +63,7 @@ type transport struct {
 	dismissed bool // the server has closed it
 	over      bool // the peer has ended: nothing more will arrive
 
-	corked    bool // with TLS: records are collected in loop.corked
+	corked    bool // with TLS: records are collected
 	answers   int  // bytes in out, at most, that TLS has written because of reads
 	out       writeBuffer
 	high, low int
