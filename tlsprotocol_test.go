@@ -19,8 +19,8 @@ import (
 	"github.com/goasyncio/asyncio"
 )
 
-// A diary is a Protocol that writes down its calls, and lets a task wait for them.
-type diary struct {
+// A tlsDiary is a Protocol that writes down its calls, and lets a task wait for them.
+type tlsDiary struct {
 	asyncio.NopProtocol
 	transport *asyncio.Transport
 	calls     []string
@@ -30,28 +30,28 @@ type diary struct {
 	changed   *asyncio.Event
 }
 
-func newDiary(ctx context.Context) *diary { return &diary{changed: new(asyncio.Event)} }
+func newDiary(ctx context.Context) *tlsDiary { return &tlsDiary{changed: new(asyncio.Event)} }
 
-func (d *diary) note(call string) {
+func (d *tlsDiary) note(call string) {
 	d.calls = append(d.calls, call)
 	d.changed.Set()
 }
 
-func (d *diary) ConnectionMade(t *asyncio.Transport) {
+func (d *tlsDiary) ConnectionMade(t *asyncio.Transport) {
 	d.transport = t
 	d.note("made")
 }
 
-func (d *diary) ConnectionLost(err error) {
+func (d *tlsDiary) ConnectionLost(err error) {
 	d.lossCause = err
 	d.note("lost")
 }
 
-func (d *diary) PauseWriting()     { d.note("pause") }
-func (d *diary) ResumeWriting()    { d.note("resume") }
-func (d *diary) EOFReceived() bool { d.note("eof"); return false }
+func (d *tlsDiary) PauseWriting()     { d.note("pause") }
+func (d *tlsDiary) ResumeWriting()    { d.note("resume") }
+func (d *tlsDiary) EOFReceived() bool { d.note("eof"); return false }
 
-func (d *diary) DataReceived(p []byte) {
+func (d *tlsDiary) DataReceived(p []byte) {
 	if d.received != nil {
 		d.received(p)
 		return
@@ -61,7 +61,7 @@ func (d *diary) DataReceived(p []byte) {
 }
 
 // until waits until cond holds.
-func (d *diary) until(ctx context.Context, cond func() bool) error {
+func (d *tlsDiary) until(ctx context.Context, cond func() bool) error {
 	for !cond() {
 		d.changed.Clear()
 		if err := d.changed.Wait(ctx); err != nil {
@@ -71,7 +71,7 @@ func (d *diary) until(ctx context.Context, cond func() bool) error {
 	return nil
 }
 
-func (d *diary) has(call string) func() bool {
+func (d *tlsDiary) has(call string) func() bool {
 	return func() bool { return slices.Contains(d.calls, call) }
 }
 
@@ -88,7 +88,7 @@ func (e *echoProtocol) DataReceived(p []byte) {
 
 // spoon is a BufferedProtocol with a small buffer.
 type spoon struct {
-	diary
+	tlsDiary
 	buf [7]byte
 }
 
@@ -131,7 +131,7 @@ func TestTLSProtocols(t *testing.T) {
 								}
 								opts.Conn, network, address = c, "", ""
 							}
-							transport, d, err := asyncio.CreateConnection(ctx, network, address, func() *diary { return newDiary(ctx) }, opts)
+							transport, d, err := asyncio.CreateConnection(ctx, network, address, func() *tlsDiary { return newDiary(ctx) }, opts)
 							if err != nil {
 								return err
 							}
@@ -173,13 +173,13 @@ func TestTLSProtocols(t *testing.T) {
 		runStreams(t, func(ctx context.Context) error {
 			made := 0
 			failed := asyncio.NewFuture[error](ctx)
-			srv, err := asyncio.CreateServer(ctx, "tcp", "127.0.0.1:0", func() *diary { made++; return newDiary(ctx) }, &asyncio.ServerOptions{
+			srv, err := asyncio.CreateServer(ctx, "tcp", "127.0.0.1:0", func() *tlsDiary { made++; return newDiary(ctx) }, &asyncio.ServerOptions{
 				TLS: servers, HandshakeFailed: func(_ net.Addr, err error) { failed.SetResult(err) },
 			})
 			if err != nil {
 				return err
 			}
-			transport, d, err := asyncio.CreateConnection(ctx, "tcp", srv.Addr().String(), func() *diary { made++; return newDiary(ctx) }, &asyncio.ConnOptions{TLS: &tls.Config{ServerName: "localhost"}})
+			transport, d, err := asyncio.CreateConnection(ctx, "tcp", srv.Addr().String(), func() *tlsDiary { made++; return newDiary(ctx) }, &asyncio.ConnOptions{TLS: &tls.Config{ServerName: "localhost"}})
 			if transport != nil || d != nil || err == nil || made != 0 {
 				t.Errorf("CreateConnection = %v, %v, %v; %d protocols were made", transport, d, err, made)
 			}
@@ -245,7 +245,7 @@ func TestTLSProtocols(t *testing.T) {
 	t.Run("TLSP-026 a buffer that is smaller than a record", func(t *testing.T) {
 		runStreams(t, func(ctx context.Context) error {
 			srv := serve(t, ctx, "tcp", asyncio.ServerOptions{})
-			transport, s, err := asyncio.CreateConnection(ctx, "tcp", srv.Addr().String(), func() *spoon { return &spoon{diary: *newDiary(ctx)} }, &asyncio.ConnOptions{TLS: clients})
+			transport, s, err := asyncio.CreateConnection(ctx, "tcp", srv.Addr().String(), func() *spoon { return &spoon{tlsDiary: *newDiary(ctx)} }, &asyncio.ConnOptions{TLS: clients})
 			if err != nil {
 				return err
 			}
@@ -270,7 +270,7 @@ func TestTLSProtocols(t *testing.T) {
 			return errors.Join(err, c.Close())
 		})
 		runStreams(t, func(ctx context.Context) error {
-			transport, d, err := asyncio.CreateConnection(ctx, "tcp", address, func() *diary {
+			transport, d, err := asyncio.CreateConnection(ctx, "tcp", address, func() *tlsDiary {
 				d := newDiary(ctx)
 				d.received = func(p []byte) {
 					d.data = append(d.data, p...)
@@ -315,7 +315,7 @@ func TestTLSProtocols(t *testing.T) {
 			return reset(c.NetConn().(*net.TCPConn))
 		})
 		runStreams(t, func(ctx context.Context) error {
-			transport, d, err := asyncio.CreateConnection(ctx, "tcp", address, func() *diary { return newDiary(ctx) }, &asyncio.ConnOptions{TLS: clients})
+			transport, d, err := asyncio.CreateConnection(ctx, "tcp", address, func() *tlsDiary { return newDiary(ctx) }, &asyncio.ConnOptions{TLS: clients})
 			if err != nil {
 				return err
 			}
@@ -337,11 +337,11 @@ func TestTLSProtocols(t *testing.T) {
 	t.Run("TLSP-016 another protocol takes over", func(t *testing.T) {
 		runStreams(t, func(ctx context.Context) error {
 			srv := serve(t, ctx, "tcp", asyncio.ServerOptions{})
-			transport, first, err := asyncio.CreateConnection(ctx, "tcp", srv.Addr().String(), func() *diary { return newDiary(ctx) }, &asyncio.ConnOptions{TLS: clients})
+			transport, first, err := asyncio.CreateConnection(ctx, "tcp", srv.Addr().String(), func() *tlsDiary { return newDiary(ctx) }, &asyncio.ConnOptions{TLS: clients})
 			if err != nil {
 				return err
 			}
-			second := &spoon{diary: *newDiary(ctx)}
+			second := &spoon{tlsDiary: *newDiary(ctx)}
 			if err := transport.SetProtocol(second); err != nil {
 				return err
 			}
@@ -373,7 +373,7 @@ func TestTLSProtocols(t *testing.T) {
 			return err
 		})
 		runStreams(t, func(ctx context.Context) error {
-			transport, d, err := asyncio.CreateConnection(ctx, "tcp", address, func() *diary { return newDiary(ctx) }, &asyncio.ConnOptions{TLS: clients})
+			transport, d, err := asyncio.CreateConnection(ctx, "tcp", address, func() *tlsDiary { return newDiary(ctx) }, &asyncio.ConnOptions{TLS: clients})
 			if err != nil {
 				return err
 			}
@@ -408,7 +408,7 @@ func TestStartTLSOfTransports(t *testing.T) {
 	for _, buffered := range []bool{false, true} {
 		t.Run(fmt.Sprintf("TLSP-021 TLSP-022 plain, then TLS, then TLS in it; buffered = %v", buffered), func(t *testing.T) {
 			runStreams(t, func(ctx context.Context) error {
-				var there *diary
+				var there *tlsDiary
 				upgrade := func(ctx context.Context) error { // the server's side
 					if err := there.until(ctx, func() bool { return string(there.data) == "STARTTLS" }); err != nil {
 						return err
@@ -422,8 +422,8 @@ func TestStartTLSOfTransports(t *testing.T) {
 				}
 				srv, err := asyncio.CreateServer(ctx, "tcp", "127.0.0.1:0", func() asyncio.BaseProtocol {
 					if buffered {
-						s := &spoon{diary: *newDiary(ctx)}
-						there = &s.diary
+						s := &spoon{tlsDiary: *newDiary(ctx)}
+						there = &s.tlsDiary
 						return s
 					}
 					there = newDiary(ctx)
@@ -432,11 +432,11 @@ func TestStartTLSOfTransports(t *testing.T) {
 				if err != nil {
 					return err
 				}
-				var here *diary
+				var here *tlsDiary
 				transport, _, err := asyncio.CreateConnection(ctx, "tcp", srv.Addr().String(), func() asyncio.BaseProtocol {
 					if buffered {
-						s := &spoon{diary: *newDiary(ctx)}
-						here = &s.diary
+						s := &spoon{tlsDiary: *newDiary(ctx)}
+						here = &s.tlsDiary
 						return s
 					}
 					here = newDiary(ctx)
@@ -446,14 +446,14 @@ func TestStartTLSOfTransports(t *testing.T) {
 					return err
 				}
 				for layer := range 3 {
-					says := func(from *asyncio.Transport, text string, to *diary) {
+					says := func(from *asyncio.Transport, text string, to *tlsDiary) {
 						from.Write([]byte(text))
 						if err := to.until(ctx, func() bool { return len(to.data) >= len(text) }); err != nil || string(to.data) != text {
 							t.Errorf("layer %d: got %q, %v", layer, to.data, err)
 						}
 						to.data = nil
 					}
-					says(transport, "hello", func() *diary {
+					says(transport, "hello", func() *tlsDiary {
 						for there == nil {
 							asyncio.Yield(ctx)
 						}
@@ -464,7 +464,7 @@ func TestStartTLSOfTransports(t *testing.T) {
 						break
 					}
 					upgrading := asyncio.Go(ctx, upgrade)
-					says(transport, "STARTTLS", &diary{changed: new(asyncio.Event), data: []byte("STARTTLS")})
+					says(transport, "STARTTLS", &tlsDiary{changed: new(asyncio.Event), data: []byte("STARTTLS")})
 					if err := here.until(ctx, func() bool { return string(here.data) == "go ahead" }); err != nil {
 						return err
 					}
@@ -498,7 +498,7 @@ func TestStartTLSOfTransports(t *testing.T) {
 			return nil
 		})
 		runStreams(t, func(ctx context.Context) error {
-			transport, d, err := asyncio.CreateConnection(ctx, "tcp", address, func() *diary { return newDiary(ctx) }, nil)
+			transport, d, err := asyncio.CreateConnection(ctx, "tcp", address, func() *tlsDiary { return newDiary(ctx) }, nil)
 			if err != nil {
 				return err
 			}
