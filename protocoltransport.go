@@ -6,7 +6,6 @@ package asyncio
 import (
 	"context"
 	"crypto/tls"
-	"errors"
 	"io"
 	"net"
 	"syscall"
@@ -27,9 +26,9 @@ type Transport struct {
 	paused    bool // by PauseReading
 	readOnly  bool // a pipe to read from
 	ended     bool // the end of the stream was received
-	again     bool // a handle is queued that reads on
+	again     bool // reading on is queued
 	stopped   bool // PauseWriting was called last, not ResumeWriting
-	lost      bool // ConnectionLost is queued, or done
+	swapped   bool // SetProtocol was called
 	lossCause error
 }
 
@@ -59,19 +58,33 @@ func (t *Transport) adoptProtocol(op string, p BaseProtocol) error {
 	return nil
 }
 
-// begin queues ConnectionMade and, after it, reading and the call of then, if that
-// is not nil.
-func (t *Transport) begin(then func()) {
-	t.tr.loop.ready.push(&Handle{loop: t.tr.loop, fn: func() {
-		if !t.tr.closed {
-			t.made = true
-			t.guard("ConnectionMade", true, func() { t.protocol.ConnectionMade(t) })
-			t.readReady()
-		}
-		if then != nil {
-			then()
-		}
-	}})
+// What a Transport queues for itself. They are the Transport by other names, so that
+// queueing one allocates nothing.
+type (
+	beginning Transport // calls ConnectionMade
+	reading   Transport // reads on
+	breaking  Transport // ends, because a write has failed
+	losing    Transport // calls ConnectionLost
+)
+
+// begin queues ConnectionMade, the wake-up of the task that opens the transport, and
+// reading, which come one after the other.
+func (t *Transport) begin() { t.tr.loop.ready.push((*beginning)(t)) }
+
+func (b *beginning) run() {
+	t := (*Transport)(b)
+	if t.tr.closed {
+		return
+	}
+	t.made = true
+	t.tr.loop.outside++
+	t.guard("ConnectionMade", true, func() { t.protocol.ConnectionMade(t) })
+	if t.tr.opener == nil {
+		t.readReady()
+		return
+	}
+	t.tr.wakeOpener()
+	t.readAgain()
 }
 
 // guard calls a method of the protocol. A panic is reported; if it is fatal, it ends
@@ -109,6 +122,7 @@ func (t *Transport) readReady() {
 			return
 		}
 		n, ok := t.readOnce()
+		t.watchWriting() // TLS may have answered something
 		if !ok {
 			return
 		}
@@ -118,44 +132,54 @@ func (t *Transport) readReady() {
 }
 
 // readOnce reads once, and reports whether it should be tried again.
-func (t *Transport) readOnce() (n int, ok bool) {
-	p, ok := t.readBuffer()
-	if !ok {
+func (t *Transport) readOnce() (n int, again bool) {
+	if !t.tr.mayHold() {
 		return 0, false
 	}
-	n, err := t.tr.read(p)
-	t.watchWriting() // TLS may have answered something
+	t.swapped = false
+	p := t.readBuffer()
 	switch {
-	case n > 0 && t.ended:
-		return n, true // nothing comes after the end
-	case n > 0 && t.data != nil:
-		t.guard("DataReceived", true, func() { t.data.DataReceived(p[:n]) })
-	case n > 0:
-		t.guard("BufferUpdated", true, func() { t.buffered.BufferUpdated(n) })
+	case t.paused || t.tr.closing:
+		return 0, false
+	case t.swapped:
+		return 0, true // the buffer is another protocol's
 	}
+	n, err := t.tr.read(p)
 	switch {
-	case err == nil:
+	case n > 0: // an error comes again
+		t.received(p[:n])
 		return n, true
-	case err == seam.ErrWouldBlock:
+	case err == nil || err == seam.ErrWouldBlock || t.tr.closing:
 	case err == io.EOF:
 		t.endReceived()
-	case !errors.Is(err, net.ErrClosed):
+	default:
 		t.fail(t.tr.error("read", err))
 	}
-	return n, false
+	return 0, false
+}
+
+// received hands what was read to the protocol.
+func (t *Transport) received(p []byte) {
+	switch {
+	case t.ended: // nothing comes after the end
+	case t.data != nil:
+		t.guard("DataReceived", true, func() { t.data.DataReceived(p) })
+	default:
+		t.guard("BufferUpdated", true, func() { t.buffered.BufferUpdated(len(p)) })
+	}
 }
 
 // readBuffer returns where to read to.
-func (t *Transport) readBuffer() (p []byte, ok bool) {
-	if t.data != nil {
-		return t.tr.loop.readScratch(), true
+func (t *Transport) readBuffer() (p []byte) {
+	if t.data != nil || t.ended {
+		return t.tr.loop.readScratch()
 	}
 	t.guard("GetBuffer", true, func() {
 		if p = t.buffered.GetBuffer(-1); len(p) == 0 {
 			panic(misuse("GetBuffer", ErrBadArgument, "the buffer is empty"))
 		}
 	})
-	return p, len(p) > 0 && !t.tr.closing
+	return p
 }
 
 // readScratch returns memory that is free until the end of the present callback.
@@ -168,14 +192,15 @@ func (l *EventLoop) readScratch() []byte {
 
 // readAgain reads on in the next pass.
 func (t *Transport) readAgain() {
-	if t.again || t.tr.closing {
-		return
+	if !t.again && !t.tr.closing {
+		t.again = true
+		t.tr.loop.ready.push((*reading)(t))
 	}
-	t.again = true
-	t.tr.loop.ready.push(&Handle{loop: t.tr.loop, fn: func() {
-		t.again = false
-		t.readReady()
-	}})
+}
+
+func (r *reading) run() {
+	r.again = false
+	(*Transport)(r).readReady()
 }
 
 func (t *Transport) endReceived() {
@@ -205,10 +230,17 @@ func (t *Transport) writeReady() {
 		if t.lossCause == nil {
 			t.lossCause = t.tr.error("write", err)
 		}
-		t.tr.loop.ready.push(&Handle{loop: t.tr.loop, fn: t.tr.abort}) // not inside Write
+		t.tr.loop.ready.push((*breaking)(t)) // not inside Write
 	default:
 		t.watchWriting()
 	}
+}
+
+// run ends the transport, after what the peer had sent before.
+func (b *breaking) run() {
+	t := (*Transport)(b)
+	t.readReady()
+	t.tr.abort()
 }
 
 // watchWriting calls PauseWriting or ResumeWriting when it is time to.
@@ -227,21 +259,35 @@ func (t *Transport) watchWriting() {
 // connectionLost queues ConnectionLost. When the loop is being closed there will be
 // no pass to run it, so it is called at once.
 func (t *Transport) connectionLost() {
-	if t.lost || !t.made {
+	if !t.made {
 		return
 	}
-	t.lost = true
-	h := &Handle{loop: t.tr.loop, fn: func() {
-		t.guard("ConnectionLost", false, func() { t.protocol.ConnectionLost(t.lossCause) })
-	}}
-	if l := t.tr.loop; l.abandoning {
+	l := t.tr.loop
+	l.outside--
+	h := (*losing)(t)
+	if l.abandoning {
 		if t.lossCause == nil {
 			t.lossCause = misuse("Transport", ErrLoopClosed, "%s", l.name)
 		}
-		h.run()
-	} else {
-		l.ready.push(h)
+		h.call()
+		return
 	}
+	l.open.add(&t.tr.registered, h) // to be called even if the loop is closed first
+	l.ready.push(h)
+}
+
+func (h *losing) run() { h.abandon() }
+
+func (h *losing) abandon() {
+	if h.tr.owner != nil {
+		h.tr.loop.open.remove(&h.tr.registered)
+		h.call()
+	}
+}
+
+func (h *losing) call() {
+	t := (*Transport)(h)
+	t.guard("ConnectionLost", false, func() { t.protocol.ConnectionLost(t.lossCause) })
 }
 
 // Write sends p, or keeps a copy of what there is no room for. It never waits. After
@@ -375,9 +421,11 @@ func (t *Transport) StartTLS(ctx context.Context, config *tls.Config, opts *TLSO
 	if t.readOnly || t.tr.oneWay {
 		return misuse("StartTLS", ErrBadArgument, "%v is a pipe", t)
 	}
-	err := t.tr.startTLS(ctx, config, opts, func() []byte { return nil })
+	if err := t.tr.startTLS(ctx, config, opts, func() []byte { return nil }); err != nil {
+		return err
+	}
 	t.readAgain()
-	return err
+	return nil
 }
 
 // Protocol returns the present protocol.
@@ -390,7 +438,9 @@ func (t *Transport) SetProtocol(p BaseProtocol) error {
 	if !t.tr.loop.mine() {
 		return t.tr.loop.elsewhere("SetProtocol")
 	}
-	return t.adoptProtocol("SetProtocol", p)
+	err := t.adoptProtocol("SetProtocol", p)
+	t.swapped = t.swapped || err == nil
+	return err
 }
 
 // Loop returns the loop of the transport.

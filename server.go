@@ -79,6 +79,8 @@ type ServerOptions struct {
 func (o *ServerOptions) check(op, network, address string) error {
 	setup := o.tls()
 	switch {
+	case o.Limit != 0 && op == "CreateServer":
+		return misuse(op, ErrBadArgument, "a limit of lines, which only streams have")
 	case o.Listener != nil && (network != "" || address != "" || len(o.AlsoAt) > 0):
 		return misuse(op, ErrBadArgument, "both a listener and an address")
 	case o.Listener == nil && network == "":
@@ -130,20 +132,23 @@ type reception interface {
 
 // newServer makes a server that listens, and accepts unless that is to come later.
 func newServer(ctx context.Context, op, network, address string, r reception, opts *ServerOptions) (*Server, error) {
-	t, err := current(ctx, op)
-	if err != nil {
-		return nil, err
-	}
 	if opts == nil {
 		opts = new(ServerOptions)
 	}
-	s := &Server{loop: t.loop, values: valuesOf(ctx), options: *opts, network: network, reception: r}
-	if err := opts.check(op, network, address); err != nil {
+	t, err := current(ctx, op)
+	if err == nil && r == nil {
+		err = misuse(op, ErrBadArgument, "the handler or the factory is nil")
+	}
+	if err == nil {
+		err = opts.check(op, network, address)
+	}
+	if err != nil {
 		if opts.Listener != nil {
 			opts.Listener.Close()
 		}
 		return nil, err
 	}
+	s := &Server{loop: t.loop, values: valuesOf(ctx), options: *opts, network: network, reception: r}
 	if opts.Listener != nil {
 		err = s.adopt(opts.Listener)
 	} else {

@@ -43,7 +43,7 @@ type transport struct {
 	clients    clientList // that of the server that accepted it, or nil
 	membership registered // in the registry of clients
 
-	opener     *waiter // of the task that connects or shakes hands
+	opener     *waiter // of the task that connects, shakes hands, or waits for ConnectionMade
 	connecting bool
 	shaking    bool           // a task shakes hands: the consumer is told nothing
 	queued     bool           // in the ready queue, to handle events
@@ -86,6 +86,8 @@ type clientList interface{ forget(t *transport) }
 const (
 	defaultHigh = 64 << 10
 	defaultLow  = defaultHigh / 4
+
+	writeRound = 1 << 20 // what one connection may write from its buffer in one pass
 )
 
 // init prepares a transport, which may be part of its consumer.
@@ -153,6 +155,9 @@ func (t *transport) wakeOpener() {
 		w.wake(nil)
 	}
 }
+
+// mayHold reports whether a read may give something.
+func (t *transport) mayHold() bool { return t.readable || t.tls != nil }
 
 // read reads what is there, in plain text. It returns seam.ErrWouldBlock if that is
 // nothing; the consumer is then told when there is something.
@@ -277,7 +282,11 @@ func (t *transport) setLimits(high, low int) {
 
 // flush writes what is in the buffer, as far as there is room.
 func (t *transport) flush() {
-	for t.out.size > 0 && t.writable {
+	for round := 0; t.out.size > 0 && t.writable; {
+		if round >= writeRound {
+			t.Ready(seam.Writable) // it is the turn of others
+			break
+		}
 		v := t.out.views()
 		n, err := t.conn.Writev(v)
 		if err == seam.ErrWouldBlock {
@@ -289,6 +298,7 @@ func (t *transport) flush() {
 		}
 		t.writable = n == total(v)
 		t.out.drop(n)
+		round += n
 	}
 	if t.full && t.out.size <= t.low {
 		t.full = false
@@ -395,8 +405,7 @@ func (t *transport) abandon() {
 		if !t.closing {
 			t.alert()
 		}
-		if t.out.size > 0 {
-			t.writable = true
+		for t.writable = true; t.out.size > 0 && t.writable; {
 			t.flush()
 		}
 	}
