@@ -31,14 +31,14 @@ type ServerOptions struct {
 	Backlog int
 
 	// NoReuseAddr leaves out SO_REUSEADDR, which lets a server take over an
-	// address that old connections still use.
+	// address that old connections still use. Only for TCP.
 	NoReuseAddr bool
 
-	// ReusePort sets SO_REUSEPORT: several servers share one address.
+	// ReusePort sets SO_REUSEPORT: several servers share one address. Only for TCP.
 	ReusePort bool
 
 	// KeepAlive is the interval of TCP keep-alive probes: 15 s if zero, none if
-	// negative.
+	// negative. Only for TCP.
 	KeepAlive time.Duration
 
 	// KeepSocketFile leaves the file of a Unix socket in place when the server is
@@ -87,6 +87,8 @@ func (o *ServerOptions) check(op, network, address string) error {
 		return misuse(op, ErrBadArgument, "neither a network and an address nor a listener")
 	case o.Listener != nil && (o.Backlog != 0 || o.NoReuseAddr || o.ReusePort || o.KeepAlive != 0):
 		return misuse(op, ErrBadArgument, "options of a new listener for one that exists already")
+	case network == "unix" && (o.NoReuseAddr || o.ReusePort || o.KeepAlive != 0):
+		return misuse(op, ErrBadArgument, "options of TCP for a Unix socket")
 	case o.Limit < 0:
 		return misuse(op, ErrBadArgument, "the limit is %d", o.Limit)
 	case o.Backlog < 0:
