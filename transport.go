@@ -134,7 +134,7 @@ func (t *transport) run() {
 		t.writable = true
 		t.flush()
 	}
-	if events&(seam.Readable|seam.HungUp|seam.Failed) != 0 && !t.closed {
+	if events&(seam.Readable|seam.HungUp|seam.Failed) != 0 && !t.closed && !t.oneWay {
 		t.readable = true
 		t.announce()
 	}
