@@ -100,6 +100,11 @@ func passesUntil(t *testing.T, loop *asyncio.EventLoop, done func() bool) {
 	}
 }
 
+// begins starts fn as a task and lets it come to its first wait.
+func begins(ctx context.Context, fn func(ctx context.Context) error) *asyncio.Task[struct{}] {
+	return asyncio.Go(ctx, fn, asyncio.EagerStart())
+}
+
 func TestAddReader(t *testing.T) {
 	leavesNothing(t)
 	t.Run("EV-017 SEL-006 it is called in each pass in which there is something to read", func(t *testing.T) {

@@ -78,11 +78,6 @@ func bySock(t *testing.T, name string, test func(t *testing.T, ctx context.Conte
 	})
 }
 
-// begins starts fn as a task and lets it come to its first wait.
-func begins(ctx context.Context, fn func(ctx context.Context) error) *asyncio.Task[struct{}] {
-	return asyncio.Go(ctx, fn, asyncio.EagerStart())
-}
-
 // receives returns n bytes from c.
 func receives(ctx context.Context, c syscall.Conn, n int) ([]byte, error) {
 	p := make([]byte, n)
