@@ -213,25 +213,26 @@ func GetNameInfo(ctx context.Context, addr netip.AddrPort, opts *NameInfoOptions
 	if opts.NumericHost && opts.NameRequired {
 		return "", "", misuse("GetNameInfo", ErrBadArgument, "the host cannot be numeric and have to be a name")
 	}
-	host, service, err = t.nameInfo(ctx, netip.AddrPortFrom(addr.Addr().Unmap(), addr.Port()), opts)
+	host, service, err = t.nameInfo(ctx, netip.AddrPortFrom(addr.Addr().Unmap(), addr.Port()), *opts)
 	if err != nil && !isCancelled(err, nil) {
 		err = fmt.Errorf("look up %v: %w", addr, err)
 	}
 	return host, service, err
 }
 
-func (t *task) nameInfo(ctx context.Context, addr netip.AddrPort, opts *NameInfoOptions) (host, service string, err error) {
-	host, service = addr.Addr().String(), strconv.Itoa(int(addr.Port()))
-	if opts.NumericHost && opts.NumericService {
-		return host, service, nil
-	}
+func (t *task) nameInfo(ctx context.Context, addr netip.AddrPort, opts NameInfoOptions) (host, service string, err error) {
 	type names struct{ host, service string }
+	numbers := names{addr.Addr().String(), strconv.Itoa(int(addr.Port()))}
+	if opts.NumericHost && opts.NumericService {
+		return numbers.host, numbers.service, nil
+	}
 	r := t.loop.resolver()
-	found, err := ToThread(ctx, func(ctx context.Context) (n names, err error) {
-		n = names{host, service}
+	found, err := ToThread(ctx, func(ctx context.Context) (names, error) {
+		n := numbers
 		if !opts.NumericService {
 			n.service = serviceName(addr.Port(), opts.Datagram)
 		}
+		var err error
 		if !opts.NumericHost {
 			n.host, err = nameOf(ctx, r, addr.Addr(), opts.NameRequired)
 		}

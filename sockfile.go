@@ -128,10 +128,11 @@ func (s *sockOp) sendByCopying(ctx context.Context, part filePart) (sent int64, 
 		if size == 0 {
 			return sent, nil
 		}
+		at := part.offset + sent
 		// A buffer for each piece: a read that was cancelled still goes on.
 		p, err := ToThread(ctx, func(context.Context) ([]byte, error) {
 			p := make([]byte, size)
-			n, err := part.file.ReadAt(p, part.offset+sent)
+			n, err := part.file.ReadAt(p, at)
 			if err == io.EOF {
 				err = nil
 			}
