@@ -201,13 +201,14 @@ func checkFunc(op string, ok bool) {
 }
 
 // CallSoon queues fn for the next pass (loop.call_soon). Callbacks run in the
-// order in which they were queued; a panic in one is reported to the exception
-// handler and the loop goes on. CallSoon panics with a *UsageError if it is
+// order in which they were queued, those of CallSoonThreadsafe among them; a panic in
+// one is reported to the exception handler and the loop goes on. CallSoon panics with a *UsageError if it is
 // called from another goroutine or after Close.
 func (l *EventLoop) CallSoon(fn func()) *Handle {
 	l.check("CallSoon")
 	checkFunc("CallSoon", fn != nil)
 	h := &Handle{loop: l, fn: fn, createdAt: l.here(3)}
+	l.entry.drain(&l.ready) // what was posted before comes first
 	l.ready.push(h)
 	return h
 }
