@@ -187,7 +187,11 @@ func (l *EventLoop) addCallback(op string, c syscall.Conn, r seam.Readiness, fn 
 	if fn == nil {
 		return misuse(op, ErrBadArgument, "the function is nil")
 	}
-	d, err := l.watch(op, c, r)
+	fd, err := descriptorNumber(op, c)
+	if err != nil {
+		return err
+	}
+	d, err := l.watch(op, c, fd, r)
 	if err != nil {
 		return err
 	}
@@ -211,9 +215,10 @@ func (l *EventLoop) removeCallback(op string, c syscall.Conn, r seam.Readiness) 
 	return true
 }
 
-// awaitReady suspends t until c is ready for r, or seems to be.
-func (t *task) awaitReady(ctx context.Context, op string, c syscall.Conn, r seam.Readiness) error {
-	d, err := t.loop.watch(op, c, r)
+// awaitReady suspends t until c, whose descriptor is fd, is ready for r, or seems
+// to be.
+func (t *task) awaitReady(ctx context.Context, op string, c syscall.Conn, fd int, r seam.Readiness) error {
+	d, err := t.loop.watch(op, c, fd, r)
 	if err != nil {
 		return err
 	}
@@ -222,13 +227,9 @@ func (t *task) awaitReady(ctx context.Context, op string, c syscall.Conn, r seam
 	return err
 }
 
-// watch returns the descriptor of c, which is watched for r. The caller has to make
-// somebody want that.
-func (l *EventLoop) watch(op string, c syscall.Conn, r seam.Readiness) (*descriptor, error) {
-	fd, err := descriptorNumber(op, c)
-	if err != nil {
-		return nil, err
-	}
+// watch returns the descriptor of c, which is fd and is watched for r. The caller
+// has to make somebody want that.
+func (l *EventLoop) watch(op string, c syscall.Conn, fd int, r seam.Readiness) (*descriptor, error) {
 	if d, ok := l.watched[fd].(*descriptor); ok {
 		if d.watch.Set(d.wanted()|r) == nil {
 			return d, nil
@@ -307,33 +308,34 @@ func (l *EventLoop) watchedAs(op string, c syscall.Conn) *descriptor {
 
 // descriptorNumber returns the number of the descriptor of c.
 func descriptorNumber(op string, c syscall.Conn) (int, error) {
-	number := -1
-	err := control(op, c, func(fd int) error {
-		number = fd
-		return nil
-	})
-	if _, ok := err.(*UsageError); err != nil && !ok {
-		err = fmt.Errorf("asyncio: %s: %w", op, err)
+	raw, err := rawOf(op, c)
+	if err != nil {
+		return -1, err
 	}
-	return number, err
+	number := -1
+	if err := control(c, raw, func(fd uintptr) { number = int(fd) }); err != nil {
+		return -1, fmt.Errorf("asyncio: %s: %w", op, err)
+	}
+	return number, nil
 }
 
-// control calls fn with the descriptor of c, which stays open meanwhile.
-func control(op string, c syscall.Conn, fn func(fd int) error) error {
+func rawOf(op string, c syscall.Conn) (syscall.RawConn, error) {
 	if c == nil {
-		return misuse(op, ErrBadArgument, "the connection is nil")
+		return nil, misuse(op, ErrBadArgument, "the connection is nil")
 	}
 	raw, err := c.SyscallConn()
 	if err != nil {
-		return err
+		return nil, fmt.Errorf("asyncio: %s: %w", op, err)
 	}
-	var result error
-	err = raw.Control(func(fd uintptr) { result = fn(int(fd)) })
+	return raw, nil
+}
+
+// control is raw.Control: it calls fn with the descriptor of c, which stays open
+// meanwhile.
+func control(c syscall.Conn, raw syscall.RawConn, fn func(fd uintptr)) error {
+	err := raw.Control(fn)
 	if _, ok := c.(*os.File); ok && err != nil {
-		err = os.ErrClosed // what it means, but does not say
+		return os.ErrClosed // what it means, but does not say
 	}
-	if err != nil {
-		return err
-	}
-	return result
+	return err
 }

@@ -146,6 +146,8 @@ type sockOp struct {
 	calls seam.Sockets
 	op    string
 	conn  syscall.Conn
+	raw   syscall.RawConn
+	fd    int // the number of the descriptor at the latest try
 }
 
 func newSockOp(ctx context.Context, op string, c syscall.Conn) (*sockOp, error) {
@@ -157,16 +159,29 @@ func newSockOp(ctx context.Context, op string, c syscall.Conn) (*sockOp, error) 
 	if !ok {
 		return nil, fmt.Errorf("asyncio: %s: this network has no descriptors: %w", op, errors.ErrUnsupported)
 	}
-	return &sockOp{task: t, calls: calls, op: op, conn: c}, nil
+	raw, err := rawOf(op, c)
+	if err != nil {
+		return nil, err
+	}
+	return &sockOp{task: t, calls: calls, op: op, conn: c, raw: raw}, nil
 }
 
 // until calls try until it does not return seam.ErrWouldBlock, and waits for r in
-// between.
+// between. The descriptor is open during each try; while it waits, it has to be.
 func (s *sockOp) until(ctx context.Context, r seam.Readiness, try func(fd int) error) error {
+	var result error
+	once := func(fd uintptr) {
+		s.fd = int(fd)
+		result = try(s.fd)
+	}
 	for {
-		switch err := control(s.op, s.conn, try); err {
+		err := control(s.conn, s.raw, once)
+		if err == nil {
+			err = result
+		}
+		switch err {
 		case seam.ErrWouldBlock:
-			if err := s.task.awaitReady(ctx, s.op, s.conn, r); err != nil {
+			if err := s.wait(ctx, r); err != nil {
 				return err
 			}
 		case seam.ErrBlocking:
@@ -181,13 +196,13 @@ func (s *sockOp) until(ctx context.Context, r seam.Readiness, try func(fd int) e
 	}
 }
 
-// named gives err the name of the function, unless it has it.
-func (s *sockOp) named(err error) error {
-	if _, ok := err.(*UsageError); ok {
-		return err
-	}
-	return fmt.Errorf("asyncio: %s: %w", s.op, err)
+// wait waits for r, after a try.
+func (s *sockOp) wait(ctx context.Context, r seam.Readiness) error {
+	return s.task.awaitReady(ctx, s.op, s.conn, s.fd, r)
 }
+
+// named gives err the name of the function.
+func (s *sockOp) named(err error) error { return fmt.Errorf("asyncio: %s: %w", s.op, err) }
 
 // sendAll sends p and returns how much of it was sent.
 func (s *sockOp) sendAll(ctx context.Context, p []byte) (sent int, err error) {

@@ -114,7 +114,7 @@ func (s *sockOp) sendByKernel(ctx context.Context, part filePart) (sent int64, e
 		sent += int64(k)
 		if room -= k; room <= 0 {
 			room = kernelPiece
-			if err := s.task.awaitReady(ctx, s.op, s.conn, seam.Writable); err != nil {
+			if err := s.wait(ctx, seam.Writable); err != nil {
 				return sent, err
 			}
 		}
