@@ -501,6 +501,140 @@ func TestSockCancelled(t *testing.T) {
 	})
 }
 
+// TestSockInterrupted: in whatever pass a call is cancelled, nothing is lost and
+// nothing goes on.
+func TestSockInterrupted(t *testing.T) {
+	needDescriptors(t)
+	nothing := func(ctx context.Context) error { return nil }
+	t.Run("SOCK-003 receiving", func(t *testing.T) {
+		interruptEverywhere(t, func(t *testing.T) interruption {
+			const text = "what was sent, in parts"
+			a, b := socketPair(t, syscall.SOCK_STREAM)
+			var got []byte
+			receive := func(ctx context.Context) error {
+				for len(got) < len(text) {
+					p := make([]byte, 4)
+					n, err := asyncio.SockRecv(ctx, a, p)
+					got = append(got, p[:n]...)
+					if err != nil {
+						return err
+					}
+				}
+				return nil
+			}
+			return interruption{
+				prepare: func(context.Context) error {
+					go func() {
+						for _, r := range text {
+							b.WriteString(string(r))
+						}
+					}()
+					return nil
+				},
+				operation: receive,
+				check: func(ctx context.Context) error {
+					err := receive(ctx)
+					if string(got) != text {
+						t.Errorf("received %q", got)
+					}
+					return err
+				},
+			}
+		})
+	})
+	t.Run("SOCK-004 accepting", func(t *testing.T) {
+		interruptEverywhere(t, func(t *testing.T) interruption {
+			const clients = 3
+			var ln *net.TCPListener
+			came := 0
+			accept := func(ctx context.Context) error {
+				for came < clients {
+					f, _, err := asyncio.SockAccept(ctx, ln)
+					if err != nil {
+						return err
+					}
+					came++
+					f.Close()
+				}
+				return nil
+			}
+			return interruption{
+				prepare: func(context.Context) error {
+					l, err := net.Listen("tcp", "127.0.0.1:0")
+					if err != nil {
+						return err
+					}
+					ln = l.(*net.TCPListener)
+					go func() {
+						for range clients {
+							if c, err := net.Dial("tcp", l.Addr().String()); err == nil {
+								c.Close()
+							}
+						}
+					}()
+					return nil
+				},
+				operation: accept,
+				check: func(ctx context.Context) error {
+					err := accept(ctx)
+					ln.Close()
+					return err
+				},
+			}
+		})
+	})
+	t.Run("UNIX-028 sending a file", func(t *testing.T) {
+		content := letters(4 << 20)
+		interruptEverywhere(t, func(t *testing.T) interruption {
+			f := newFile(t, content)
+			a, b := tcpPair(t)
+			got := make(chan []byte, 1)
+			return interruption{
+				prepare: func(context.Context) error {
+					go func() {
+						all, _ := io.ReadAll(b)
+						got <- all
+					}()
+					return nil
+				},
+				operation: func(ctx context.Context) error {
+					n, err := asyncio.SockSendFile(ctx, a, f, nil)
+					if at := position(t, f); at != n {
+						t.Errorf("%d bytes were sent, the position is %d", n, at)
+					}
+					return err
+				},
+				check: func(ctx context.Context) error {
+					sent := position(t, f)
+					a.CloseWrite()
+					if all := <-got; !bytes.Equal(all, content[:sent]) {
+						t.Errorf("%d bytes have arrived, %d were sent", len(all), sent)
+					}
+					return nil
+				},
+			}
+		})
+	})
+	t.Run("SOCK-003 connecting", func(t *testing.T) {
+		interruptEverywhere(t, func(t *testing.T) interruption {
+			hole := asyncio.SockAddr{AddrPort: blackHole(t, "127.0.0.1")}
+			c := tcpSocket(t)
+			return interruption{
+				prepare: nothing,
+				operation: func(ctx context.Context) error {
+					if err := asyncio.Timeout(ctx, time.Millisecond, func(ctx context.Context) error {
+						return asyncio.SockConnect(ctx, c, hole)
+					}); err != asyncio.ErrTimeout {
+						return err
+					}
+					return nil
+				},
+				check: nothing,
+			}
+		})
+	})
+}
+
 func TestSockRefuses(t *testing.T) {
 	leavesNothing(t)
 	p := make([]byte, 1)

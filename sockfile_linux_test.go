@@ -335,6 +335,35 @@ func TestSockSendFileNotAvailable(t *testing.T) {
 		}
 		return errors.Join(err, closing.Wait(ctx))
 	})
+	t.Run("cancelled while a piece is read", func(t *testing.T) {
+		needDescriptors(t)
+		runStreams(t, func(ctx context.Context) error {
+			a, b := tcpPair(t)
+			f := newFile(t, letters(1000))
+			release := make(chan struct{})
+			blocking := begins(ctx, func(ctx context.Context) error { // the only thread
+				_, err := asyncio.ToThread(ctx, func(context.Context) (int, error) {
+					<-release
+					return 0, nil
+				})
+				return err
+			})
+			sending := begins(ctx, func(ctx context.Context) error {
+				_, err := asyncio.SockSendFile(ctx, a, f, nil)
+				return err
+			})
+			sending.Cancel(nil)
+			expectError(t, sending.Wait(ctx), asyncio.ErrCancelled)
+			close(release)
+			expectError(t, blocking.Wait(ctx), nil)
+			expectError(t, asyncio.SockSendAll(ctx, a, []byte("end")), nil)
+			p, err := receives(ctx, b, 3)
+			if string(p) != "end" || position(t, f) != 0 {
+				t.Errorf("received %q, the position is %d", p, position(t, f))
+			}
+			return err
+		}, sendfileFails(always), asyncio.WithThreadLimit(1))
+	})
 	bothWays(t, "UNIX-028 cancelled before it begins", func(t *testing.T, ctx context.Context) error {
 		a, b := tcpPair(t)
 		f := newFile(t, letters(1000))
