@@ -57,6 +57,8 @@ func (l *EventLoop) Close() error {
 		if cerr := l.net.Close(); err == nil && cerr != nil {
 			err = fmt.Errorf("asyncio: Close: %w", cerr)
 		}
+	}
+	if l.locked {
 		l.thread.unlock()
 	}
 	return err
@@ -67,7 +69,7 @@ func (l *EventLoop) shutDown() error {
 	if l.tasks.count == 0 && l.workers.count == 0 {
 		return nil
 	}
-	if l.net == nil { // nothing has ever run: there is nothing to wait for
+	if !l.locked { // nothing has ever run: there is nothing to wait for
 		l.cancelTasks()
 		for l.tasks.first != nil {
 			l.tasks.first.owner.(AnyTask).base().finishTask(&CancelledError{Cause: errClosing})

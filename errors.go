@@ -58,6 +58,10 @@ var (
 	// ErrBrokenBarrier is returned to those who wait at a barrier that is
 	// aborted or reset (asyncio.BrokenBarrierError).
 	ErrBrokenBarrier = errors.New("asyncio: barrier is broken")
+
+	// ErrSendfileNotAvailable is returned when the kernel cannot send a file by
+	// itself and copying was refused (asyncio.SendfileNotAvailableError).
+	ErrSendfileNotAvailable = errors.New("asyncio: sendfile is not available")
 )
 
 // Causes of a [UsageError]: mistakes of the caller. Compare with errors.Is.
@@ -90,6 +94,10 @@ var (
 
 	// ErrBadArgument: an argument has a value that makes no sense.
 	ErrBadArgument = errors.New("bad argument")
+
+	// ErrDescriptorInUse: a descriptor that belongs to a connection or server of
+	// the loop was to be watched or used by hand.
+	ErrDescriptorInUse = errors.New("descriptor belongs to the loop")
 
 	// ErrScopeState: a TimeoutScope was rescheduled when it was not active.
 	ErrScopeState = errors.New("timeout scope is not active")

@@ -46,7 +46,7 @@ type EventLoop struct {
 	options loopConfig
 
 	// Owned by the loop.
-	net       seam.Network                      // nil before the first run
+	net       seam.Network                      // nil before it is needed
 	poll      func(time.Duration) (bool, error) // net.Wait; made once, since that allocates
 	ready     readyQueue
 	timers    timerHeap
@@ -62,10 +62,12 @@ type EventLoop struct {
 	failures  registry // errors that nobody has looked at yet
 	handler   ExceptionHandler
 	factory   TaskFactory
-	outside   int // waits on the network and workers: what may wake the loop from outside
-	listening int // descriptors that the poller watches
-	batch     int // callbacks of this pass that have not run yet
+	outside   int                  // waits on the network and workers: what may wake the loop from outside
+	listening int                  // descriptors that the poller watches
+	watched   map[int]seam.Handler // the *descriptor of each one that is watched for others
+	batch     int                  // callbacks of this pass that have not run yet
 	thread    threadLock
+	locked    bool // a run has begun: the goroutine is locked to thread
 	stopping  bool
 	debug     bool
 	slow      time.Duration
@@ -89,7 +91,8 @@ type timerHeap = timer.Heap[runnable]
 var loopCount atomic.Uint64
 
 // NewEventLoop makes a loop. It takes no resources of the system before its
-// first run; if that cannot get them, it returns the error.
+// first run, or its first AddReader or AddWriter; if that cannot get them, it
+// returns the error.
 func NewEventLoop(opts ...LoopOption) *EventLoop {
 	c := loopConfig{
 		debug:   os.Getenv("ASYNCIO_DEBUG") != "" && os.Getenv("ASYNCIO_DEBUG") != "0",
@@ -176,12 +179,20 @@ func (l *EventLoop) mine() bool {
 // check panics if op is called on a goroutine that must not use the loop, or
 // after Close.
 func (l *EventLoop) check(op string) {
+	if err := l.usable(op); err != nil {
+		panic(err)
+	}
+}
+
+// usable says why op, called on this goroutine and now, must not use the loop.
+func (l *EventLoop) usable(op string) *UsageError {
 	if !l.mine() {
-		panic(misuse(op, ErrWrongGoroutine, "%s runs on another goroutine; use CallSoonThreadsafe", l.name))
+		return misuse(op, ErrWrongGoroutine, "%s runs on another goroutine; use CallSoonThreadsafe", l.name)
 	}
 	if l.closed.Load() {
-		panic(misuse(op, ErrLoopClosed, "%s", l.name))
+		return misuse(op, ErrLoopClosed, "%s", l.name)
 	}
+	return nil
 }
 
 // checkFunc panics if op was given no function.
@@ -192,13 +203,14 @@ func checkFunc(op string, ok bool) {
 }
 
 // CallSoon queues fn for the next pass (loop.call_soon). Callbacks run in the
-// order in which they were queued; a panic in one is reported to the exception
-// handler and the loop goes on. CallSoon panics with a *UsageError if it is
+// order in which they were queued, those of CallSoonThreadsafe among them; a panic in
+// one is reported to the exception handler and the loop goes on. CallSoon panics with a *UsageError if it is
 // called from another goroutine or after Close.
 func (l *EventLoop) CallSoon(fn func()) *Handle {
 	l.check("CallSoon")
 	checkFunc("CallSoon", fn != nil)
 	h := &Handle{loop: l, fn: fn, createdAt: l.here(3)}
+	l.entry.drain(&l.ready) // what was posted before comes first
 	l.ready.push(h)
 	return h
 }
@@ -317,19 +329,30 @@ func (l *EventLoop) enter(op string) error {
 		return misuse(op, ErrLoopRunning, "%s runs on another goroutine", l.name)
 	}
 	me := coro.Current()
-	if l.net == nil {
-		network, err := l.newNet()
-		if err != nil {
-			l.active.Store(false)
-			return fmt.Errorf("asyncio: %s: %w", op, err)
-		}
-		l.net, l.poll = network, network.Wait
-		l.entry.open(network.Wake)
-		l.thread = lockThread(me)
+	if err := l.openNetwork(op); err != nil {
+		l.active.Store(false)
+		return err
+	}
+	if !l.locked {
+		l.thread, l.locked = lockThread(me), true
 	}
 	l.home.Store(me)
 	l.g.Store(me)
 	runningLoops.Store(l, struct{}{})
+	return nil
+}
+
+// openNetwork makes the network, if there is none yet.
+func (l *EventLoop) openNetwork(op string) error {
+	if l.net != nil {
+		return nil
+	}
+	network, err := l.newNet()
+	if err != nil {
+		return fmt.Errorf("asyncio: %s: %w", op, err)
+	}
+	l.net, l.poll = network, network.Wait
+	l.entry.open(network.Wake)
 	return nil
 }
 

@@ -43,7 +43,7 @@ func TestCallbacks(t *testing.T) {
 		loop.RunOnce(0)
 		j.expect(t, "0' 1' 2'")
 	})
-	onLoop(t, "BASE-011 a cancelled callback does not run", func(t *testing.T, loop *asyncio.EventLoop) {
+	onLoop(t, "BASE-011 EV-095 EV-097 a cancelled callback does not run", func(t *testing.T, loop *asyncio.EventLoop) {
 		var j journal
 		a := loop.CallSoon(func() { j.say("a") })
 		b := loop.CallSoon(func() { j.say("b"); a.Cancel() })
@@ -63,7 +63,7 @@ func TestCallbacks(t *testing.T) {
 		expectUsage(t, asyncio.ErrBadArgument, func() { loop.CallLater(0, nil) })
 		expectUsage(t, asyncio.ErrBadArgument, func() { loop.CallAt(0, nil) })
 	})
-	onLoop(t, "BASE-013 BASE-016 timers are not early", func(t *testing.T, loop *asyncio.EventLoop) {
+	onLoop(t, "BASE-013 BASE-016 EV-003 EV-100 EV-101 timers are not early", func(t *testing.T, loop *asyncio.EventLoop) {
 		var j journal
 		for _, d := range []time.Duration{3, 1, 2} {
 			h := loop.CallLater(d*time.Second, func() { j.say("%d@%v", d, loop.Time()) })
@@ -374,7 +374,7 @@ func TestLoopMisuse(t *testing.T) {
 		})
 		loop.RunOnce(0)
 	})
-	t.Run("after Close", func(t *testing.T) {
+	t.Run("EV-013 EV-014 after Close", func(t *testing.T) {
 		loop := asyncio.NewEventLoop()
 		ctx := loop.Context(context.Background())
 		expectError(t, loop.Close(), nil)

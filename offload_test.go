@@ -18,7 +18,7 @@ import (
 )
 
 func TestToThread(t *testing.T) {
-	inLoop(t, "THR-001 THR-003 THR-005 the value, once", func(t *testing.T, ctx context.Context) {
+	inLoop(t, "THR-001 THR-003 THR-005 EV-015 the value, once", func(t *testing.T, ctx context.Context) {
 		calls := 0
 		v, err := asyncio.ToThread(ctx, func(context.Context) (int, error) {
 			calls++
@@ -393,7 +393,7 @@ func TestCallSoonThreadsafe(t *testing.T) {
 		expectError(t, err, nil)
 		expectError(t, asyncio.Timeout(ctx, sec(1), end.Wait), nil)
 	})
-	t.Run("it wakes a loop that waits", func(t *testing.T) {
+	t.Run("EV-004 it wakes a loop that waits", func(t *testing.T) {
 		expectError(t, asyncio.Run(context.Background(), func(ctx context.Context) error {
 			f := asyncio.NewFuture[int](ctx)
 			waiting := make(chan struct{})
@@ -405,7 +405,7 @@ func TestCallSoonThreadsafe(t *testing.T) {
 			return f.Wait(ctx)
 		}), nil)
 	})
-	t.Run("before the first run, cancelled, nil, after Close", func(t *testing.T) {
+	t.Run("EV-007 EV-013 before the first run, cancelled, nil, after Close", func(t *testing.T) {
 		loop := asyncio.NewEventLoop()
 		var j journal
 		loop.CallSoonThreadsafe(func() { j.say("a") })

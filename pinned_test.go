@@ -33,7 +33,7 @@ func TestLoopLifeCycle(t *testing.T) {
 		expectError(t, loop.RunUntilComplete(f), asyncio.ErrLoopClosed)
 		expectError(t, loop.RunOnce(0), asyncio.ErrLoopClosed)
 	})
-	onLoop(t, "BASE-035 a loop in a loop", func(t *testing.T, loop *asyncio.EventLoop) {
+	onLoop(t, "BASE-035 EV-001 a loop in a loop", func(t *testing.T, loop *asyncio.EventLoop) {
 		never := asyncio.NewFuture[int](loop.Context(background))
 		loop.CallSoon(func() {
 			expectError(t, loop.RunForever(), asyncio.ErrLoopRunning)
@@ -88,7 +88,7 @@ func TestExceptionHandler(t *testing.T) {
 		}
 	})
 	for _, debug := range []bool{false, true} {
-		t.Run("BASE-045 what a handler is told", func(t *testing.T) {
+		t.Run("BASE-045 EV-096 what a handler is told", func(t *testing.T) {
 			var r reports
 			loop := newLoop(t, r.handler(), asyncio.WithDebug(debug))
 			h := loop.CallSoon(func() { panic(io.EOF) })

@@ -24,9 +24,25 @@ const (
 	maxEvents = 8192
 )
 
-// interest is what every descriptor is registered for, once and for all.
-// Errors and hang-ups are reported unasked.
-const interest = unix.EPOLLIN | unix.EPOLLOUT | unix.EPOLLRDHUP | unix.EPOLLET
+// events returns what to register a descriptor for. With edges, that is
+// everything, once and for all. Errors and hang-ups are reported unasked; where
+// nothing was asked for they have to be edges, or each poll would return at once.
+func (m mode) events() uint32 {
+	if m == edges {
+		return unix.EPOLLIN | unix.EPOLLOUT | unix.EPOLLRDHUP | unix.EPOLLET
+	}
+	var events uint32
+	if m&mode(seam.Readable) != 0 {
+		events |= unix.EPOLLIN
+	}
+	if m&mode(seam.Writable) != 0 {
+		events |= unix.EPOLLOUT
+	}
+	if events == 0 {
+		return unix.EPOLLET
+	}
+	return events
+}
 
 type kernel struct {
 	epfd   int
@@ -64,9 +80,18 @@ func (k *kernel) close() error {
 }
 
 // add registers fd. The kernel keeps slot and gen, no pointers.
-func (k *kernel) add(fd int, slot int32, gen uint32) error {
-	ev := unix.EpollEvent{Events: interest, Fd: slot, Pad: int32(gen)}
-	return os.NewSyscallError("epoll_ctl", unix.EpollCtl(k.epfd, unix.EPOLL_CTL_ADD, fd, &ev))
+func (k *kernel) add(fd int, slot int32, gen uint32, m mode) error {
+	return k.control(unix.EPOLL_CTL_ADD, fd, slot, gen, m)
+}
+
+// change registers fd, which is registered, in another way.
+func (k *kernel) change(fd int, slot int32, gen uint32, m mode) error {
+	return k.control(unix.EPOLL_CTL_MOD, fd, slot, gen, m)
+}
+
+func (k *kernel) control(op, fd int, slot int32, gen uint32, m mode) error {
+	ev := unix.EpollEvent{Events: m.events(), Fd: slot, Pad: int32(gen)}
+	return os.NewSyscallError("epoll_ctl", unix.EpollCtl(k.epfd, op, fd, &ev))
 }
 
 func (k *kernel) remove(fd int) error {

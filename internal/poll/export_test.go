@@ -6,6 +6,7 @@ package poll
 
 import (
 	"encoding/binary"
+	"math"
 	"time"
 
 	"golang.org/x/sys/unix"
@@ -27,4 +28,12 @@ func (p *Poller) Wakes() uint64 {
 		return 0
 	}
 	return binary.NativeEndian.Uint64(count[:])
+}
+
+// FillWakes leaves the wake-up descriptor no room for another write.
+func (p *Poller) FillWakes() error {
+	var count [8]byte
+	binary.NativeEndian.PutUint64(count[:], math.MaxUint64-1)
+	_, err := unix.Write(p.kernel.wakefd, count[:])
+	return err
 }

@@ -37,6 +37,8 @@ type Poller struct {
 	free   []int32 // free slots
 	gen    uint32  // generation of the latest Desc
 
+	watches map[int]*Watch // by descriptor
+
 	state atomic.Uint32
 
 	mu     sync.Mutex // held while the wake-up descriptor is used or closed
@@ -73,6 +75,14 @@ func New() (*Poller, error) {
 //
 // Whoever closes fd must call Unregister before.
 func (p *Poller) Register(fd int, h seam.Handler) (*Desc, error) {
+	d, err := p.register(fd, h, edges)
+	if err == nil {
+		p.outdate(fd)
+	}
+	return d, err
+}
+
+func (p *Poller) register(fd int, h seam.Handler, m mode) (*Desc, error) {
 	if p.closed {
 		return nil, net.ErrClosed
 	}
@@ -85,7 +95,7 @@ func (p *Poller) Register(fd int, h seam.Handler) (*Desc, error) {
 		d.slot = int32(len(p.descs))
 		p.descs = append(p.descs, nil)
 	}
-	if err := p.kernel.add(fd, d.slot, d.gen); err != nil {
+	if err := p.kernel.add(fd, d.slot, d.gen, m); err != nil {
 		p.free = append(p.free, d.slot)
 		return nil, err
 	}
@@ -101,13 +111,19 @@ func (d *Desc) Unregister() error {
 	if p == nil {
 		return nil
 	}
-	d.p, d.h = nil, nil
-	p.descs[d.slot] = nil
-	p.free = append(p.free, d.slot)
+	d.forget()
 	if p.closed {
 		return nil
 	}
 	return p.kernel.remove(d.fd)
+}
+
+// forget gives the slot free. The kernel is told nothing.
+func (d *Desc) forget() {
+	p := d.p
+	d.p, d.h = nil, nil
+	p.descs[d.slot] = nil
+	p.free = append(p.free, d.slot)
 }
 
 // Wait polls for at most d, for ever if d is negative, and calls the Handlers

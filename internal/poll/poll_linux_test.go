@@ -359,6 +359,25 @@ func TestWakesCoalesce(t *testing.T) {
 	}
 }
 
+func TestWakeTooOften(t *testing.T) {
+	t.Run("SEL-003 a wake-up descriptor that is full wakes all the same", func(t *testing.T) {
+		p := newPoller(t)
+		if err := p.FillWakes(); err != nil {
+			t.Fatal(err)
+		}
+		wait(t, p, 0, false)
+		for range 3 {
+			p.FallAsleep()
+			p.Wake() // the write would block
+			p.Wake()
+			wait(t, p, -1, true)
+		}
+		p.Wakes()
+		go p.Wake()
+		wait(t, p, -1, true)
+	})
+}
+
 // TestWakeSeesWhatCameBefore: what was stored before Wake is there after Wait.
 func TestWakeSeesWhatCameBefore(t *testing.T) {
 	p := newPoller(t)

@@ -21,7 +21,8 @@ func (kernel) open() error {
 }
 
 func (kernel) close() error                              { return errors.ErrUnsupported }
-func (kernel) add(int, int32, uint32) error              { return errors.ErrUnsupported }
+func (kernel) add(int, int32, uint32, mode) error        { return errors.ErrUnsupported }
+func (kernel) change(int, int32, uint32, mode) error     { return errors.ErrUnsupported }
 func (kernel) remove(int) error                          { return errors.ErrUnsupported }
 func (kernel) poll() (int, error)                        { return 0, errors.ErrUnsupported }
 func (kernel) block(time.Duration) (int, error)          { return 0, errors.ErrUnsupported }

@@ -94,7 +94,7 @@ type Addr struct {
 // A Network connects and listens. Each loop has one of its own.
 //
 // A real network also implements Adopter; where descriptors can be polled one
-// by one it implements Watcher.
+// by one it implements Watcher and Sockets.
 type Network interface {
 	Poller
 
@@ -165,6 +165,38 @@ type Watch interface {
 	// Close ends the reports.
 	Close() error
 }
+
+// Sockets are the calls on sockets of others, by descriptor. A Network whose
+// descriptors are the system's may have them. None of them blocks: what would have
+// to wait returns ErrWouldBlock, and what cannot promise it, because the socket is in
+// blocking mode, ErrBlocking.
+type Sockets interface {
+	// Recv receives bytes or a datagram, with its sender, and io.EOF at the end of
+	// a stream.
+	Recv(fd int, p []byte) (n int, from Addr, err error)
+
+	// Send sends what there is room for, or a datagram, to the connected peer if
+	// to is zero.
+	Send(fd int, p []byte, to Addr) (int, error)
+
+	// Connect starts to connect. If it returns ErrWouldBlock, Connected tells when
+	// the socket is writable how it has ended.
+	Connect(fd int, to Addr) error
+	Connected(fd int) error
+
+	// Accept returns the next connection, which is not in blocking mode.
+	Accept(fd int) (*os.File, Addr, error)
+
+	// SendFile is that of a FileSender. A socket that is none for a stream is an
+	// ErrNoStream.
+	SendFile(fd int, f *os.File, offset int64, n int) (int, error)
+}
+
+// Errors of Sockets.
+var (
+	ErrBlocking = errors.New("socket is in blocking mode")
+	ErrNoStream = errors.New("socket is not for a stream")
+)
 
 // A Conn is a byte stream that never blocks. Errors are plain causes (a
 // syscall error as an *os.SyscallError, io.EOF, ErrWouldBlock, net.ErrClosed);

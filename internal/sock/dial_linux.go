@@ -118,18 +118,23 @@ func (c *Conn) Connected() error {
 	if !c.connecting {
 		return c.connectErr
 	}
-	err := c.attempt()
+	err := attempt(c.fd)
 	if err == seam.ErrWouldBlock {
 		return err
+	}
+	// Dialing a port of this machine where nobody listens can connect a socket
+	// with itself, when the port happens to be the one that the kernel has chosen for it.
+	if err == nil && c.portChosen && sameInet(c.local, c.remote) {
+		err = os.NewSyscallError("connect", unix.ECONNREFUSED)
 	}
 	c.connecting = false
 	c.connectErr = err
 	return err
 }
 
-// attempt asks the kernel how the connection attempt stands.
-func (c *Conn) attempt() error {
-	errno, err := unix.GetsockoptInt(c.fd, unix.SOL_SOCKET, unix.SO_ERROR)
+// attempt asks the kernel how the connection attempt of a socket stands.
+func attempt(fd int) error {
+	errno, err := unix.GetsockoptInt(fd, unix.SOL_SOCKET, unix.SO_ERROR)
 	if err != nil {
 		return os.NewSyscallError("getsockopt", err)
 	}
@@ -142,17 +147,12 @@ func (c *Conn) attempt() error {
 	}
 	// No error does not mean that there is a connection: only if there is one,
 	// there is a peer.
-	switch _, err := unix.Getpeername(c.fd); err {
+	switch _, err := unix.Getpeername(fd); err {
 	case nil:
+		return nil
 	case unix.ENOTCONN:
 		return seam.ErrWouldBlock
 	default:
 		return os.NewSyscallError("getpeername", err)
 	}
-	// Dialing a port of this machine where nobody listens can connect a socket
-	// with itself, when the port happens to be the one that the kernel has chosen for it.
-	if c.portChosen && sameInet(c.local, c.remote) {
-		return os.NewSyscallError("connect", unix.ECONNREFUSED)
-	}
-	return nil
 }
