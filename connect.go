@@ -47,7 +47,6 @@ func introduce[P BaseProtocol](ctx context.Context, t *task, op string, c *Trans
 	var none P
 	fine := false
 	defer func() {
-		c.tr.opener = nil
 		if !fine { // or factory has panicked
 			c.tr.abort()
 		}

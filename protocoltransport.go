@@ -78,12 +78,14 @@ func (b *beginning) run() {
 	}
 	t.made = true
 	t.tr.loop.outside++
+	opener := t.tr.opener
+	t.tr.opener = nil // a task that ConnectionMade starts may wait there
 	t.guard("ConnectionMade", true, func() { t.protocol.ConnectionMade(t) })
-	if t.tr.opener == nil {
+	if opener == nil {
 		t.readReady()
 		return
 	}
-	t.tr.wakeOpener()
+	opener.wake(nil)
 	t.readAgain()
 }
 

@@ -43,9 +43,10 @@ type transport struct {
 	clients    clientList // that of the server that accepted it, or nil
 	membership registered // in the registry of clients
 
-	opener     *waiter // of the task that connects, shakes hands, or waits for ConnectionMade
+	opener     *waiter // of the task that connects, shakes hands, waits for ConnectionMade, or sends a file
 	connecting bool
 	shaking    bool           // a task shakes hands: the consumer is told nothing
+	sending    bool           // a task sends a file: nobody else may write
 	queued     bool           // in the ready queue, to handle events
 	events     seam.Readiness // reported, and not handled yet
 
@@ -191,6 +192,18 @@ func (t *transport) receive(p []byte) (int, error) {
 
 // write sends p, and keeps a copy of what there is no room for.
 func (t *transport) write(p []byte) error {
+	if t.sending {
+		return errSending("Write")
+	}
+	return t.put(p)
+}
+
+func errSending(op string) error {
+	return misuse(op, ErrInvalidState, "a file is being sent; wait for SendFile")
+}
+
+// put is write by whoever is sending a file.
+func (t *transport) put(p []byte) error {
 	if t.tls != nil {
 		_, err := t.tls.conn.Write(p)
 		return err
@@ -222,9 +235,12 @@ func (t *transport) send(p []byte) error {
 // writev is write for several buffers, without TLS by one system call if there is
 // room.
 func (t *transport) writev(v [][]byte) error {
+	if t.sending {
+		return errSending("WriteLines")
+	}
 	if t.tls != nil {
 		for _, p := range v {
-			if err := t.write(p); err != nil {
+			if err := t.put(p); err != nil {
 				return err
 			}
 		}
@@ -304,7 +320,15 @@ func (t *transport) flush() {
 		t.full = false
 		t.consumer.writeReady()
 	}
+	t.wakeSender()
 	t.afterFlush()
+}
+
+// wakeSender wakes the task that sends a file, to look what has changed.
+func (t *transport) wakeSender() {
+	if t.sending {
+		t.wakeOpener()
+	}
 }
 
 // afterFlush does what had to wait until the buffer was empty.
@@ -329,6 +353,7 @@ func (t *transport) breakWriting(err error) {
 	t.out = writeBuffer{}
 	t.full = false
 	t.consumer.writeReady()
+	t.wakeSender()
 	t.afterFlush()
 }
 
@@ -350,7 +375,10 @@ func (t *transport) readerGone() {
 
 // writeEOF ends the sending half once the buffer is flushed.
 func (t *transport) writeEOF() error {
-	if t.endWanted {
+	switch {
+	case t.sending:
+		return errSending("WriteEOF")
+	case t.endWanted:
 		return nil
 	}
 	if err := t.writing(); err != nil {
@@ -374,6 +402,7 @@ func (t *transport) close() {
 	}
 	t.alert()
 	t.closing = true
+	t.wakeSender()
 	t.afterFlush()
 	if t.closed {
 		return
@@ -481,7 +510,8 @@ func (t *task) awaitOpening(ctx context.Context, tr *transport) error {
 // error gives err the operation and the addresses, unless it has them.
 func (t *transport) error(op string, err error) error {
 	var known *net.OpError
-	if err == nil || isCancelled(err, nil) || errors.As(err, &known) {
+	var usage *UsageError
+	if err == nil || isCancelled(err, nil) || errors.As(err, &known) || errors.As(err, &usage) {
 		return err
 	}
 	return opError(op, t.network, t.conn, err)
