@@ -18,8 +18,7 @@ import (
 // the loop's goroutine; those that write never wait.
 type Transport struct {
 	tr       transport
-	protocol BaseProtocol
-	data     Protocol         // protocol, if it is one
+	data     Protocol         // the protocol,
 	buffered BufferedProtocol // or this
 
 	made      bool // ConnectionMade has been called
@@ -54,7 +53,7 @@ func (t *Transport) adoptProtocol(op string, p BaseProtocol) error {
 	case !isData:
 		return misuse(op, ErrBadArgument, "a %T is neither a Protocol nor a BufferedProtocol", p)
 	}
-	t.protocol, t.data, t.buffered = p, data, buffered
+	t.data, t.buffered = data, buffered
 	return nil
 }
 
@@ -80,7 +79,7 @@ func (b *beginning) run() {
 	t.tr.loop.outside++
 	opener := t.tr.opener
 	t.tr.opener = nil // a task that ConnectionMade starts may wait there
-	t.guard("ConnectionMade", true, func() { t.protocol.ConnectionMade(t) })
+	t.guard("ConnectionMade", true, func() { t.Protocol().ConnectionMade(t) })
 	if opener == nil {
 		t.readReady()
 		return
@@ -251,10 +250,10 @@ func (t *Transport) watchWriting() {
 	case t.tr.closed || !t.made:
 	case t.tr.full && !t.stopped:
 		t.stopped = true
-		t.guard("PauseWriting", false, t.protocol.PauseWriting)
+		t.guard("PauseWriting", false, t.Protocol().PauseWriting)
 	case !t.tr.full && t.stopped:
 		t.stopped = false
-		t.guard("ResumeWriting", false, t.protocol.ResumeWriting)
+		t.guard("ResumeWriting", false, t.Protocol().ResumeWriting)
 	}
 }
 
@@ -289,7 +288,7 @@ func (h *losing) abandon() {
 
 func (h *losing) call() {
 	t := (*Transport)(h)
-	t.guard("ConnectionLost", false, func() { t.protocol.ConnectionLost(t.lossCause) })
+	t.guard("ConnectionLost", false, func() { t.Protocol().ConnectionLost(t.lossCause) })
 }
 
 // Write sends p, or keeps a copy of what there is no room for. It never waits. After
@@ -431,7 +430,12 @@ func (t *Transport) StartTLS(ctx context.Context, config *tls.Config, opts *TLSO
 }
 
 // Protocol returns the present protocol.
-func (t *Transport) Protocol() BaseProtocol { return t.protocol }
+func (t *Transport) Protocol() BaseProtocol {
+	if t.data != nil {
+		return t.data
+	}
+	return t.buffered
+}
 
 // SetProtocol makes p receive the callbacks from now on. Its ConnectionMade is not
 // called. A Protocol may replace a BufferedProtocol and the other way round; anything
