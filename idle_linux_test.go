@@ -12,6 +12,7 @@ import (
 	"runtime"
 	"syscall"
 	"testing"
+	"time"
 
 	"github.com/goasyncio/asyncio"
 )
@@ -150,4 +151,226 @@ func echoes(ctx context.Context, r *asyncio.StreamReader, w *asyncio.StreamWrite
 			return err
 		}
 	}
+}
+
+// vanishers plays the part of many clients that connect and are gone, each in
+// another way.
+func vanishers(t testing.TB, address string, n int) {
+	for i := range n {
+		c, err := net.Dial("tcp", address)
+		if err != nil {
+			t.Fatal(err)
+		}
+		if i%2 == 0 {
+			c.Write([]byte("x"))
+		}
+		if i%3 == 0 {
+			c.(*net.TCPConn).SetLinger(0)
+		}
+		c.Close()
+	}
+}
+
+// TestVanishingConnections: thousands of clients that connect and vanish leave
+// nothing, and the server serves the others.
+func TestVanishingConnections(t *testing.T) {
+	leavesNothing(t)
+	servers := map[string]func(ctx context.Context) (*asyncio.Server, error){
+		"protocols": func(ctx context.Context) (*asyncio.Server, error) {
+			return asyncio.CreateServer(ctx, "tcp", "127.0.0.1:0", newEcho, nil)
+		},
+		"streams": func(ctx context.Context) (*asyncio.Server, error) {
+			return asyncio.StartServer(ctx, "tcp", "127.0.0.1:0", func(ctx context.Context, r *asyncio.StreamReader, w *asyncio.StreamWriter) error {
+				if err := echoes(ctx, r, w); err != nil && !errors.Is(err, syscall.ECONNRESET) && !errors.Is(err, syscall.EPIPE) {
+					return err
+				}
+				return nil
+			}, nil)
+		},
+	}
+	for name, start := range servers {
+		t.Run(name, func(t *testing.T) {
+			runStreams(t, func(ctx context.Context) error {
+				srv, err := start(ctx)
+				if err != nil {
+					return err
+				}
+				echoed(t, ctx, srv.Addr())
+				before, timers := len(descriptors()), srv.Loop().Timers()
+				address := srv.Addr().String()
+				stays := arrive(t, srv.Addr())
+				stays.served(ctx)
+				memory := heap()
+				_, err = asyncio.ToThread(ctx, func(context.Context) (int, error) {
+					vanishers(t, address, amount(10_000, 1000))
+					return 0, nil
+				})
+				if err != nil {
+					return err
+				}
+				comesTrue(t, ctx, "they are gone", func() bool { return srv.String() == fmt.Sprintf("<Server [%s] clients=1>", address) })
+				if grown := heap() - memory; grown > 4<<20 {
+					t.Errorf("memory has grown by %d bytes", grown)
+				}
+				io.WriteString(stays, "x")
+				stays.served(ctx)
+				stays.Close()
+				echoed(t, ctx, srv.Addr())
+				comesTrue(t, ctx, "all are gone", func() bool { return srv.String() == fmt.Sprintf("<Server [%s] clients=0>", address) })
+				if after := len(descriptors()); after != before || srv.Loop().Timers() > timers {
+					t.Errorf("%d descriptors are open, before %d; %d timers", after, before, srv.Loop().Timers())
+				}
+				return srv.Shutdown(ctx)
+			})
+		})
+	}
+}
+
+// TestProtocolPeers: peers that never read, or send without end, cost bounded memory
+// and leave the others their turn.
+func TestProtocolPeers(t *testing.T) {
+	leavesNothing(t)
+	t.Run("a peer that sends without end and never reads", func(t *testing.T) {
+		onServer(t, "tcp", "127.0.0.1:0", nil, func(ctx context.Context, srv *asyncio.Server) error {
+			before := heap()
+			var floods []net.Conn
+			over := make(chan struct{})
+			for range 3 {
+				c, err := net.Dial("tcp", srv.Addr().String())
+				if err != nil {
+					return err
+				}
+				floods = append(floods, c)
+				go func() {
+					defer func() { over <- struct{}{} }()
+					for chunk := make([]byte, 256<<10); ; {
+						if _, err := c.Write(chunk); err != nil {
+							return
+						}
+					}
+				}()
+			}
+			for range 50 { // the others are served
+				echoed(t, ctx, srv.Addr())
+			}
+			if grown := heap() - before; grown > 8<<20 {
+				t.Errorf("memory has grown by %d bytes", grown)
+			}
+			for _, c := range floods {
+				c.Close()
+				<-over
+			}
+			comesTrue(t, ctx, "they are gone", func() bool { return srv.String() == fmt.Sprintf("<Server [%v] clients=0>", srv.Addr()) })
+			return srv.Shutdown(ctx)
+		})
+	})
+	t.Run("a peer that sends without end and reads", func(t *testing.T) {
+		onServer(t, "tcp", "127.0.0.1:0", nil, func(ctx context.Context, srv *asyncio.Server) error {
+			c, err := net.Dial("tcp", srv.Addr().String())
+			if err != nil {
+				return err
+			}
+			size := int64(max(scaled(100<<20), 4<<20))
+			over := asyncio.Go(ctx, func(ctx context.Context) error {
+				got, err := asyncio.ToThread(ctx, func(context.Context) (int64, error) {
+					go func() {
+						io.CopyN(c, zeros{}, size)
+						c.(*net.TCPConn).CloseWrite()
+					}()
+					return io.Copy(io.Discard, c)
+				})
+				if got != size {
+					t.Errorf("%d bytes came back, of %d", got, size)
+				}
+				return err
+			})
+			served := 0
+			for ; !over.Done(); served++ {
+				echoed(t, ctx, srv.Addr())
+			}
+			c.Close()
+			if served < 3 {
+				t.Errorf("%d others were served meanwhile", served)
+			}
+			return errors.Join(over.Wait(ctx), srv.Shutdown(ctx))
+		})
+	})
+}
+
+// zeros is read without end.
+type zeros struct{}
+
+func (zeros) Read(p []byte) (int, error) { clear(p); return len(p), nil }
+
+func TestCreateConnectionBlackHole(t *testing.T) {
+	leavesNothing(t)
+	t.Run("BASE-062 a timeout closes the socket", func(t *testing.T) {
+		hole := blackHole(t, "127.0.0.2")
+		runStreams(t, func(ctx context.Context) error {
+			before := len(descriptors())
+			err := asyncio.Timeout(ctx, 10*time.Millisecond, func(ctx context.Context) error {
+				_, _, err := asyncio.CreateConnection(ctx, "tcp", hole.String(), newEcho, nil)
+				return err
+			})
+			if !errors.Is(err, asyncio.ErrTimeout) {
+				t.Errorf("CreateConnection = %v", err)
+			}
+			if after := len(descriptors()); after != before {
+				t.Errorf("%d descriptors are open, before %d", after, before)
+			}
+			return nil
+		})
+	})
+}
+
+// TestProtocolServerOutOfDescriptors runs in a process of its own, with few
+// descriptors.
+func TestProtocolServerOutOfDescriptors(t *testing.T) {
+	if os.Getenv(childRole) == "" {
+		leavesNothing(t)
+		if out, err := child(t, "server").CombinedOutput(); err != nil {
+			t.Errorf("%v\n%s", err, out)
+		}
+		return
+	}
+	limit := syscall.Rlimit{Cur: 100, Max: 100}
+	if err := syscall.Setrlimit(syscall.RLIMIT_NOFILE, &limit); err != nil {
+		t.Fatal(err)
+	}
+	t.Run("SEL-014 SEL-015 BASE-104 it is said once, and the others are served", func(t *testing.T) {
+		var reported reporting
+		runStreams(t, func(ctx context.Context) error {
+			srv, err := asyncio.CreateServer(ctx, "tcp", "127.0.0.1:0", newEcho, nil)
+			if err != nil {
+				return err
+			}
+			inside := arrive(t, srv.Addr())
+			inside.served(ctx)
+			late := []guest{arrive(t, srv.Addr()), arrive(t, srv.Addr())} // they wait in the backlog
+			var files []*os.File
+			for {
+				f, err := os.Open(os.DevNull)
+				if err != nil {
+					break
+				}
+				files = append(files, f)
+			}
+			if err := asyncio.Sleep(ctx, 4*time.Second); err != nil { // it tries each second
+				return err
+			}
+			const report = "accepting pauses: accept4: too many open files"
+			reported.expect(t, report)
+			io.WriteString(inside, "y")
+			inside.served(ctx)
+			for _, f := range files {
+				f.Close()
+			}
+			for _, g := range late {
+				g.served(ctx)
+			}
+			reported.expect(t, report)
+			srv.AbortClients()
+			return srv.Shutdown(ctx)
+		}, reported.option(), withFastClock())
+	})
 }
