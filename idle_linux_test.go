@@ -9,6 +9,7 @@ import (
 	"io"
 	"net"
 	"os"
+	"os/exec"
 	"runtime"
 	"syscall"
 	"testing"
@@ -83,7 +84,8 @@ func idleCost(t testing.TB, n int, start func(ctx context.Context) (*asyncio.Ser
 			return err
 		}
 		before := memory()
-		c := child(t, fmt.Sprint(srv.Addr(), " ", n))
+		c := exec.Command(os.Args[0], "-test.run=^TestIdleConnections$", "-test.timeout=60s")
+		c.Env = append(os.Environ(), childRole+"="+fmt.Sprint(srv.Addr(), " ", n))
 		in, err := c.StdinPipe()
 		if err != nil {
 			return err
@@ -115,25 +117,35 @@ func TestIdleConnections(t *testing.T) {
 		return
 	}
 	leavesNothing(t)
-	for _, test := range []struct {
-		name  string
-		most  int64
-		start func(ctx context.Context) (*asyncio.Server, error)
-	}{
-		{"a protocol", 700, func(ctx context.Context) (*asyncio.Server, error) {
-			return asyncio.CreateServer(ctx, "tcp", "127.0.0.1:0", newEcho, nil)
-		}},
-		{"a stream", 8000, func(ctx context.Context) (*asyncio.Server, error) {
-			return asyncio.StartServer(ctx, "tcp", "127.0.0.1:0", echoes, nil)
-		}},
-	} {
-		n := amount(10_000, 2_000)
-		cost := idleCost(t, n, test.start)
-		if cost > test.most && !underRace && !testing.Short() {
-			t.Errorf("%s: %d bytes a connection, want %d at most", test.name, cost, test.most)
+	n := amount(10_000, 2_000)
+	for name, most := range map[string]int64{"protocol": 700, "stream": 8000} {
+		cost := idleCost(t, n, idleServers[name])
+		if cost > most && !underRace && !testing.Short() {
+			t.Errorf("%s: %d bytes a connection, want %d at most", name, cost, most)
 		}
-		t.Logf("%s: %d bytes a connection, with %d of them", test.name, cost, n)
+		t.Logf("%s: %d bytes a connection, with %d of them", name, cost, n)
 	}
+}
+
+// BenchmarkIdleConnection tells what an idle connection costs at the server.
+func BenchmarkIdleConnection(b *testing.B) {
+	for name, start := range idleServers {
+		b.Run(name, func(b *testing.B) {
+			for range b.N {
+				b.ReportMetric(float64(idleCost(b, 10_000, start)), "B/connection")
+			}
+		})
+	}
+}
+
+// idleServers are the kinds of servers.
+var idleServers = map[string]func(ctx context.Context) (*asyncio.Server, error){
+	"protocol": func(ctx context.Context) (*asyncio.Server, error) {
+		return asyncio.CreateServer(ctx, "tcp", "127.0.0.1:0", newEcho, nil)
+	},
+	"stream": func(ctx context.Context) (*asyncio.Server, error) {
+		return asyncio.StartServer(ctx, "tcp", "127.0.0.1:0", echoes, nil)
+	},
 }
 
 // echoes is a handler that sends back what it gets.
