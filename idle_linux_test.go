@@ -386,3 +386,38 @@ func TestProtocolServerOutOfDescriptors(t *testing.T) {
 		}, reported.option(), withFastClock())
 	})
 }
+
+func TestNoDelay(t *testing.T) {
+	leavesNothing(t)
+	t.Run("BASE-113 small writes leave at once, from both ends", func(t *testing.T) {
+		runStreams(t, func(ctx context.Context) error {
+			p := new(witness)
+			srv, err := asyncio.CreateServer(ctx, "tcp", "127.0.0.1:0", func() *witness { return p }, nil)
+			if err != nil {
+				return err
+			}
+			tr, _, err := asyncio.CreateConnection(ctx, "tcp", srv.Addr().String(), newEcho, nil)
+			if err != nil {
+				return err
+			}
+			comesTrue(t, ctx, "the connection", func() bool { return p.tr != nil })
+			for _, tr := range []*asyncio.Transport{tr, p.tr} {
+				raw, err := tr.SyscallConn()
+				if err != nil {
+					return err
+				}
+				raw.Control(func(fd uintptr) {
+					if on, err := syscall.GetsockoptInt(int(fd), syscall.IPPROTO_TCP, syscall.TCP_NODELAY); on != 1 || err != nil {
+						t.Errorf("TCP_NODELAY is %d, %v", on, err)
+					}
+				})
+			}
+			raw, err := tr.SyscallConn()
+			tr.Abort()
+			if cerr := raw.Control(func(uintptr) { t.Error("a closed descriptor") }); err != nil || !errors.Is(cerr, net.ErrClosed) {
+				t.Errorf("Control after Abort = %v, %v", err, cerr)
+			}
+			return srv.Shutdown(ctx)
+		})
+	})
+}
