@@ -5,6 +5,7 @@ package asyncio_test
 
 import (
 	"context"
+	"crypto/tls"
 	"errors"
 	"fmt"
 	"io"
@@ -564,6 +565,43 @@ func TestServerMaxConnections(t *testing.T) {
 		}
 		srv.AbortClients()
 		return srv.WaitClosed(ctx)
+	})
+}
+
+// TestServerMaxConnectionsTLS: a handshake that is under way counts as a connection.
+func TestServerMaxConnectionsTLS(t *testing.T) {
+	leavesNothing(t)
+	ca := newAuthority(t)
+	failed := 0
+	opts := &asyncio.ServerOptions{
+		MaxConnections:  1,
+		TLS:             &tls.Config{Certificates: []tls.Certificate{ca.issue(t, soon(), "127.0.0.1")}},
+		HandshakeFailed: func(net.Addr, error) { failed++ },
+	}
+	onServer(t, "tcp", "127.0.0.1:0", opts, func(ctx context.Context, srv *asyncio.Server) error {
+		mute, err := net.Dial("tcp", srv.Addr().String()) // never shakes hands
+		if err != nil {
+			return err
+		}
+		defer mute.Close()
+		comesTrue(t, ctx, "the first client", func() bool { return strings.HasSuffix(srv.String(), "clients=1>") })
+		p := new(witness)
+		connecting := asyncio.Go(ctx, func(ctx context.Context) error {
+			_, _, err := asyncio.CreateConnection(ctx, "tcp", srv.Addr().String(), func() *witness { return p }, &asyncio.ConnOptions{TLS: &tls.Config{RootCAs: ca.pool}})
+			return err
+		})
+		if err := asyncio.Sleep(ctx, 5*time.Millisecond); err != nil {
+			return err
+		}
+		if connecting.Done() || failed != 0 {
+			t.Errorf("the second client was served: %v", connecting)
+		}
+		mute.Close()
+		if err := connecting.Wait(ctx); err != nil || failed != 1 {
+			t.Errorf("the second client: %v; %d handshakes failed", err, failed)
+		}
+		p.tr.Close()
+		return srv.Shutdown(ctx)
 	})
 }
 
