@@ -33,28 +33,7 @@ var catalogue = map[string]int{
 // notBuilt are the behaviours of what does not exist yet, or not in full. The
 // documents do not list them; a test may name them.
 var notBuilt = slices.Concat(
-	ids("EV", 30, 30),
-	ids("EV", 35, 39),
-	ids("EV", 42, 49),
-	ids("EV", 55, 58),
-	ids("EV", 68, 79),
-	ids("EV", 105, 105),
-	ids("SEL", 16, 66),
-	ids("UNIX", 12, 18),
-	ids("UNIX", 23, 23),
-	ids("UNIX", 33, 55),
-	ids("SOCK", 9, 9),
-	area("SRV"),
-	ids("SF", 7, 12),
-	ids("SF", 14, 21),
-	area("BUF"),
-	area("TR"),
-	area("PROTO"),
 	area("TOOLS"),
-	ids("BASE", 54, 68),
-	ids("BASE", 76, 85),
-	ids("BASE", 103, 104),
-	ids("BASE", 113, 113),
 )
 
 func area(prefix string) []string { return ids(prefix, 1, catalogue[prefix]) }

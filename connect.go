@@ -12,24 +12,27 @@ import (
 
 // CreateConnection connects to address, as OpenConnection does, and gives the
 // connection to the protocol that factory makes (loop.create_connection,
-// loop.create_unix_connection). It returns when ConnectionMade has been called. The
-// protocol has to be a Protocol or a BufferedProtocol.
+// loop.create_unix_connection). It returns when ConnectionMade has been called, before
+// the protocol is told of anything else. The protocol has to be a Protocol or a
+// BufferedProtocol.
 //
 // If it fails or is cancelled, no connection is left behind.
 func CreateConnection[P BaseProtocol](ctx context.Context, network, address string, factory func() P, opts *ConnOptions) (*Transport, P, error) {
 	var none P
-	t, err := current(ctx, "CreateConnection")
-	if err != nil {
-		return nil, none, err
-	}
 	if opts == nil {
 		opts = new(ConnOptions)
 	}
-	if opts.Limit != 0 {
-		return nil, none, misuse("CreateConnection", ErrBadArgument, "a limit of lines, which only streams have")
+	t, err := current(ctx, "CreateConnection")
+	switch {
+	case err != nil:
+	case opts.Limit != 0:
+		err = misuse("CreateConnection", ErrBadArgument, "a limit of lines, which only streams have")
+	case factory == nil:
+		err = misuse("CreateConnection", ErrBadArgument, "the factory is nil")
 	}
-	if factory == nil {
-		return nil, none, misuse("CreateConnection", ErrBadArgument, "the factory is nil")
+	if err != nil {
+		opts.discard()
+		return nil, none, err
 	}
 	tr, err := t.open(ctx, "CreateConnection", network, address, opts, func() *transport { return &newTransport(t.loop, network).tr })
 	if err != nil {
@@ -52,13 +55,16 @@ func introduce[P BaseProtocol](ctx context.Context, t *task, op string, c *Trans
 	if err := c.adoptProtocol(op, p); err != nil {
 		return nil, none, err
 	}
-	w := t.arm()
-	c.begin(func() { w.wake(nil) })
-	if err := t.park(ctx, w); err != nil {
+	c.tr.opener = t.arm()
+	c.begin()
+	if err := t.park(ctx, c.tr.opener); err != nil {
 		return nil, none, err
 	}
-	if c.lossCause != nil { // ConnectionMade has panicked
+	switch {
+	case c.lossCause != nil: // ConnectionMade has panicked
 		return nil, none, c.lossCause
+	case !c.made: // closed already
+		return nil, none, c.tr.error("connect", net.ErrClosed)
 	}
 	fine = true
 	return c, p, nil
@@ -86,31 +92,32 @@ type AcceptOptions struct {
 func ConnectAcceptedSocket[P BaseProtocol](ctx context.Context, conn net.Conn, factory func() P, opts *AcceptOptions) (*Transport, P, error) {
 	const op = "ConnectAcceptedSocket"
 	var none P
-	if conn == nil || factory == nil {
-		return nil, none, misuse(op, ErrBadArgument, "the connection or the factory is nil")
-	}
 	if opts == nil {
 		opts = new(AcceptOptions)
 	}
 	setup := tlsSetup{config: opts.TLS, server: true, handshake: opts.TLSHandshakeTimeout, shutdown: opts.TLSShutdownTimeout}
 	t, err := current(ctx, op)
+	if err == nil && (conn == nil || factory == nil) {
+		err = misuse(op, ErrBadArgument, "the connection or the factory is nil")
+	}
 	if err == nil {
 		err = setup.check(op)
 	}
 	if err != nil {
-		conn.Close()
+		if conn != nil {
+			conn.Close()
+		}
 		return nil, none, err
 	}
 	network := conn.LocalAddr().Network()
 	tr, err := t.adopt(conn, func() *transport { return &newTransport(t.loop, network).tr })
-	if err == nil && opts.TLS != nil {
-		err = t.secure(ctx, tr, setup, nil)
-	}
 	if err != nil {
-		if isCancelled(err, nil) || tr == nil {
-			return nil, none, err
+		return nil, none, &net.OpError{Op: "accept", Net: network, Err: err}
+	}
+	if opts.TLS != nil {
+		if err := t.secure(ctx, tr, setup, nil); err != nil {
+			return nil, none, tr.error("accept", err)
 		}
-		return nil, none, tr.error("accept", err)
 	}
 	return introduce(ctx, t, op, tr.consumer.(*Transport), factory)
 }
@@ -126,7 +133,7 @@ func ConnectReadPipe[P BaseProtocol](ctx context.Context, f *os.File, factory fu
 // ConnectWritePipe lets the protocol that factory makes write to a pipe, a FIFO, a
 // socket or a character device (loop.connect_write_pipe). It takes f over, as
 // OpenReadPipe does. When the reader has gone, the transport is closed: by an error
-// that is syscall.EPIPE if something was waiting to be sent.
+// that is syscall.EPIPE if something was waiting to be sent, quietly if not.
 func ConnectWritePipe[P BaseProtocol](ctx context.Context, f *os.File, factory func() P) (*Transport, P, error) {
 	return connectPipe(ctx, "ConnectWritePipe", f, factory, true)
 }
@@ -141,9 +148,9 @@ func connectPipe[P BaseProtocol](ctx context.Context, op string, f *os.File, fac
 		return nil, none, misuse(op, ErrBadArgument, "the factory is nil")
 	}
 	c := newTransport(t.loop, "pipe")
+	c.readOnly = !toWrite
 	if err := c.tr.adoptPipe(op, f, toWrite); err != nil {
 		return nil, none, err
 	}
-	c.readOnly = !toWrite
 	return introduce(ctx, t, op, c, factory)
 }

@@ -73,6 +73,13 @@ func (o *ConnOptions) check(op, network, address string) error {
 	return setup.check(op)
 }
 
+// discard closes the connection that exists already, if there is one.
+func (o *ConnOptions) discard() {
+	if o.Conn != nil {
+		o.Conn.Close()
+	}
+}
+
 // tls returns how to begin TLS with a host, if there is one.
 func (o *ConnOptions) tls(host string) tlsSetup {
 	s := tlsSetup{config: o.TLS, handshake: o.TLSHandshakeTimeout, shutdown: o.TLSShutdownTimeout}
@@ -88,9 +95,7 @@ func (o *ConnOptions) tls(host string) tlsSetup {
 // the transport that is returned has been told nothing yet.
 func (t *task) open(ctx context.Context, op, network, address string, opts *ConnOptions, make func() *transport) (*transport, error) {
 	if err := opts.check(op, network, address); err != nil {
-		if opts.Conn != nil {
-			opts.Conn.Close()
-		}
+		opts.discard()
 		return nil, err
 	}
 	var tr *transport
@@ -243,7 +248,11 @@ func (t *task) dialOne(ctx context.Context, network string, to, local seam.Addr,
 	}
 	tr := make()
 	if err := t.connect(ctx, tr, kind, to, local); err != nil {
-		return nil, dialError(network, SockAddr(to).String(), err)
+		err = dialError(network, SockAddr(to).String(), err)
+		if op, ok := err.(*net.OpError); ok && op.Source == nil && local != (seam.Addr{}) {
+			op.Source = target{network, SockAddr(local).String()} // it may be what is wrong
+		}
+		return nil, err
 	}
 	return tr, nil
 }

@@ -45,7 +45,7 @@ var layers = [][]string{
 	{"pipe.go", "dial.go", "child.go child_unix.go child_windows.go child_other.go"},
 	{"packet.go"},
 	{"datagram.go", "endpoint.go", "streamreader.go streamwriter.go", "protocol.go protocoltransport.go", "server.go"},
-	{"stream.go", "streamserver.go", "connect.go", "protocolserver.go", "netconn.go", "process.go", "subprocess.go"},
+	{"stream.go", "streamserver.go", "connect.go", "protocolserver.go", "netconn.go", "sendfile.go", "process.go", "subprocess.go"},
 	{"runprocess.go"},
 }
 

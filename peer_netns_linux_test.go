@@ -86,7 +86,7 @@ func TestBlackHole(t *testing.T) {
 			return err
 		}
 		c := asyncio.NetConn(ctx, r, w)
-		if err := echoes(ctx, r, w, pattern(100_000), false); err != nil {
+		if err := peerEchoes(ctx, r, w, pattern(100_000), false); err != nil {
 			return err
 		}
 		// What calls of the kernel take long must not stop the loop, nor what does not come.

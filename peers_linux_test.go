@@ -123,9 +123,9 @@ func writeCertificate(t testing.TB, dir string) *x509.CertPool {
 	return ca.pool
 }
 
-// echoes sends data and reads it back at the same time. With half it then ends its own half,
+// peerEchoes sends data and reads it back at the same time. With half it then ends its own half,
 // and expects the end.
-func echoes(ctx context.Context, r *asyncio.StreamReader, w *asyncio.StreamWriter, data []byte, half bool) error {
+func peerEchoes(ctx context.Context, r *asyncio.StreamReader, w *asyncio.StreamWriter, data []byte, half bool) error {
 	return asyncio.WithTaskGroup(ctx, func(ctx context.Context, g *asyncio.TaskGroup) error {
 		g.Go(func(ctx context.Context) error {
 			if _, err := asyncio.NetConn(ctx, r, w).Write(data); err != nil || !half {
@@ -179,7 +179,7 @@ func TestPeerSocat(t *testing.T) {
 	}
 	echo := func(half bool) func(ctx context.Context, r *asyncio.StreamReader, w *asyncio.StreamWriter) error {
 		return func(ctx context.Context, r *asyncio.StreamReader, w *asyncio.StreamWriter) error {
-			return echoes(ctx, r, w, data, half)
+			return peerEchoes(ctx, r, w, data, half)
 		}
 	}
 	t.Run("TCP", func(t *testing.T) {

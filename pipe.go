@@ -29,7 +29,9 @@ func (t *transport) adoptPipe(op string, f *os.File, toWrite bool) error {
 		return &net.OpError{Op: "open", Net: t.network, Addr: target{t.network, f.Name()}, Err: err}
 	}
 	t.use(conn)
-	t.established()
+	// Whether it is readable will be reported. A FIFO that nobody has opened to write
+	// to is not, though a read would say that it has ended.
+	t.writable = true
 	t.oneWay = toWrite
 	return nil
 }

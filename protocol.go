@@ -14,7 +14,7 @@ type BaseProtocol interface {
 
 	// ConnectionLost is called once, after all others, if ConnectionMade was: with
 	// nil after Close, Abort and an ordinary end of the stream, else with what has
-	// broken the connection.
+	// broken the connection. If that is the end of the loop, it Is ErrLoopClosed.
 	ConnectionLost(err error)
 
 	// PauseWriting is called, from inside Write, when more bytes wait to be sent

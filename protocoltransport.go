@@ -6,7 +6,6 @@ package asyncio
 import (
 	"context"
 	"crypto/tls"
-	"errors"
 	"io"
 	"net"
 	"syscall"
@@ -19,17 +18,16 @@ import (
 // the loop's goroutine; those that write never wait.
 type Transport struct {
 	tr       transport
-	protocol BaseProtocol
-	data     Protocol         // protocol, if it is one
+	data     Protocol         // the protocol,
 	buffered BufferedProtocol // or this
 
 	made      bool // ConnectionMade has been called
 	paused    bool // by PauseReading
 	readOnly  bool // a pipe to read from
 	ended     bool // the end of the stream was received
-	again     bool // a handle is queued that reads on
+	again     bool // reading on is queued
 	stopped   bool // PauseWriting was called last, not ResumeWriting
-	lost      bool // ConnectionLost is queued, or done
+	swapped   bool // SetProtocol was called
 	lossCause error
 }
 
@@ -53,23 +51,44 @@ func (t *Transport) adoptProtocol(op string, p BaseProtocol) error {
 	case !isData:
 		return misuse(op, ErrBadArgument, "a %T is neither a Protocol nor a BufferedProtocol", p)
 	}
-	t.protocol, t.data, t.buffered = p, data, buffered
+	t.data, t.buffered = data, buffered
 	return nil
 }
 
-// begin queues ConnectionMade and, after it, reading and the call of then, if that
-// is not nil.
-func (t *Transport) begin(then func()) {
-	t.tr.loop.ready.push(&Handle{loop: t.tr.loop, fn: func() {
-		if !t.tr.closed {
-			t.made = true
-			t.guard("ConnectionMade", true, func() { t.protocol.ConnectionMade(t) })
-			t.readReady()
-		}
-		if then != nil {
-			then()
-		}
-	}})
+// What a Transport queues for itself. They are the Transport by other names, so that
+// queueing one allocates nothing.
+type (
+	beginning Transport // calls ConnectionMade
+	reading   Transport // reads on
+	breaking  Transport // ends, because a write has failed
+	losing    Transport // calls ConnectionLost
+)
+
+// begin queues ConnectionMade, the wake-up of the task that opens the transport, and
+// reading, which come one after the other.
+func (t *Transport) begin() { t.tr.loop.ready.push((*beginning)(t)) }
+
+func (b *beginning) run() {
+	t := (*Transport)(b)
+	if t.tr.closed {
+		return
+	}
+	t.opened()
+	opener := t.tr.opener
+	t.tr.opener = nil // a task that ConnectionMade starts may wait there
+	t.guard("ConnectionMade", true, func() { t.Protocol().ConnectionMade(t) })
+	if opener == nil {
+		t.readReady()
+		return
+	}
+	opener.wake(nil)
+	t.readAgain()
+}
+
+// opened lets the transport make its callbacks from now on.
+func (t *Transport) opened() {
+	t.made = true
+	t.tr.loop.outside++
 }
 
 // guard calls a method of the protocol. A panic is reported; if it is fatal, it ends
@@ -107,6 +126,7 @@ func (t *Transport) readReady() {
 			return
 		}
 		n, ok := t.readOnce()
+		t.watchWriting() // TLS may have answered something
 		if !ok {
 			return
 		}
@@ -116,56 +136,67 @@ func (t *Transport) readReady() {
 }
 
 // readOnce reads once, and reports whether it should be tried again.
-func (t *Transport) readOnce() (n int, ok bool) {
-	p, ok := t.readBuffer()
-	if !ok {
+func (t *Transport) readOnce() (n int, again bool) {
+	if !t.tr.mayHold() {
 		return 0, false
 	}
-	n, err := t.tr.read(p)
-	t.watchWriting() // TLS may have answered something
+	t.swapped = false
+	p := t.readBuffer()
 	switch {
-	case n > 0 && t.ended:
-		return n, true // nothing comes after the end
-	case n > 0 && t.data != nil:
-		t.guard("DataReceived", true, func() { t.data.DataReceived(p[:n]) })
-	case n > 0:
-		t.guard("BufferUpdated", true, func() { t.buffered.BufferUpdated(n) })
+	case t.paused || t.tr.closing:
+		return 0, false
+	case t.swapped:
+		return 0, true // the buffer is another protocol's
 	}
+	n, err := t.tr.read(p)
 	switch {
-	case err == nil:
+	case n > 0: // an error comes again
+		t.received(p[:n])
 		return n, true
-	case err == seam.ErrWouldBlock:
+	case err == nil || err == seam.ErrWouldBlock || t.tr.closing:
 	case err == io.EOF:
 		t.endReceived()
-	case !errors.Is(err, net.ErrClosed):
+	default:
 		t.fail(t.tr.error("read", err))
 	}
-	return n, false
+	return 0, false
+}
+
+// received hands what was read to the protocol.
+func (t *Transport) received(p []byte) {
+	switch {
+	case t.ended: // nothing comes after the end
+	case t.data != nil:
+		t.guard("DataReceived", true, func() { t.data.DataReceived(p) })
+	default:
+		t.guard("BufferUpdated", true, func() { t.buffered.BufferUpdated(len(p)) })
+	}
 }
 
 // readBuffer returns where to read to.
-func (t *Transport) readBuffer() (p []byte, ok bool) {
-	if t.data != nil {
-		return t.tr.loop.readScratch(), true
+func (t *Transport) readBuffer() (p []byte) {
+	if t.data != nil || t.ended {
+		return t.tr.loop.readScratch()
 	}
 	t.guard("GetBuffer", true, func() {
 		if p = t.buffered.GetBuffer(-1); len(p) == 0 {
 			panic(misuse("GetBuffer", ErrBadArgument, "the buffer is empty"))
 		}
 	})
-	return p, len(p) > 0 && !t.tr.closing
+	return p
 }
 
 // readAgain reads on in the next pass.
 func (t *Transport) readAgain() {
-	if t.again || t.tr.closing {
-		return
+	if !t.again && !t.tr.closing {
+		t.again = true
+		t.tr.loop.ready.push((*reading)(t))
 	}
-	t.again = true
-	t.tr.loop.ready.push(&Handle{loop: t.tr.loop, fn: func() {
-		t.again = false
-		t.readReady()
-	}})
+}
+
+func (r *reading) run() {
+	r.again = false
+	(*Transport)(r).readReady()
 }
 
 func (t *Transport) endReceived() {
@@ -195,10 +226,17 @@ func (t *Transport) writeReady() {
 		if t.lossCause == nil {
 			t.lossCause = t.tr.error("write", err)
 		}
-		t.tr.loop.ready.push(&Handle{loop: t.tr.loop, fn: t.tr.abort}) // not inside Write
+		t.tr.loop.ready.push((*breaking)(t)) // not inside Write
 	default:
 		t.watchWriting()
 	}
+}
+
+// run ends the transport, after what the peer had sent before.
+func (b *breaking) run() {
+	t := (*Transport)(b)
+	t.readReady()
+	t.tr.abort()
 }
 
 // watchWriting calls PauseWriting or ResumeWriting when it is time to.
@@ -207,31 +245,45 @@ func (t *Transport) watchWriting() {
 	case t.tr.closed || !t.made:
 	case t.tr.full && !t.stopped:
 		t.stopped = true
-		t.guard("PauseWriting", false, t.protocol.PauseWriting)
+		t.guard("PauseWriting", false, t.Protocol().PauseWriting)
 	case !t.tr.full && t.stopped:
 		t.stopped = false
-		t.guard("ResumeWriting", false, t.protocol.ResumeWriting)
+		t.guard("ResumeWriting", false, t.Protocol().ResumeWriting)
 	}
 }
 
 // connectionLost queues ConnectionLost. When the loop is being closed there will be
 // no pass to run it, so it is called at once.
 func (t *Transport) connectionLost() {
-	if t.lost || !t.made {
+	if !t.made {
 		return
 	}
-	t.lost = true
-	h := &Handle{loop: t.tr.loop, fn: func() {
-		t.guard("ConnectionLost", false, func() { t.protocol.ConnectionLost(t.lossCause) })
-	}}
-	if l := t.tr.loop; l.abandoning {
+	l := t.tr.loop
+	l.outside--
+	h := (*losing)(t)
+	if l.abandoning {
 		if t.lossCause == nil {
 			t.lossCause = misuse("Transport", ErrLoopClosed, "%s", l.name)
 		}
-		h.run()
-	} else {
-		l.ready.push(h)
+		h.call()
+		return
 	}
+	l.open.add(&t.tr.registered, h) // to be called even if the loop is closed first
+	l.ready.push(h)
+}
+
+func (h *losing) run() { h.abandon() }
+
+func (h *losing) abandon() {
+	if h.tr.owner != nil {
+		h.tr.loop.open.remove(&h.tr.registered)
+		h.call()
+	}
+}
+
+func (h *losing) call() {
+	t := (*Transport)(h)
+	t.guard("ConnectionLost", false, func() { t.Protocol().ConnectionLost(t.lossCause) })
 }
 
 // Write sends p, or keeps a copy of what there is no room for. It never waits. After
@@ -367,16 +419,23 @@ func (t *Transport) StartTLS(ctx context.Context, config *tls.Config, opts *TLSO
 }
 
 // Protocol returns the present protocol.
-func (t *Transport) Protocol() BaseProtocol { return t.protocol }
+func (t *Transport) Protocol() BaseProtocol {
+	if t.data != nil {
+		return t.data
+	}
+	return t.buffered
+}
 
 // SetProtocol makes p receive the callbacks from now on. Its ConnectionMade is not
-// called. A Protocol may replace a BufferedProtocol and the other way round; anything
+// called, nor is PauseWriting again if that was called on the one before. A Protocol may replace a BufferedProtocol and the other way round; anything
 // else is a *UsageError.
 func (t *Transport) SetProtocol(p BaseProtocol) error {
 	if !t.tr.loop.mine() {
 		return t.tr.loop.elsewhere("SetProtocol")
 	}
-	return t.adoptProtocol("SetProtocol", p)
+	err := t.adoptProtocol("SetProtocol", p)
+	t.swapped = t.swapped || err == nil
+	return err
 }
 
 // Loop returns the loop of the transport.

@@ -31,14 +31,14 @@ type ServerOptions struct {
 	Backlog int
 
 	// NoReuseAddr leaves out SO_REUSEADDR, which lets a server take over an
-	// address that old connections still use.
+	// address that old connections still use. Only for TCP.
 	NoReuseAddr bool
 
-	// ReusePort sets SO_REUSEPORT: several servers share one address.
+	// ReusePort sets SO_REUSEPORT: several servers share one address. Only for TCP.
 	ReusePort bool
 
 	// KeepAlive is the interval of TCP keep-alive probes: 15 s if zero, none if
-	// negative.
+	// negative. Only for TCP.
 	KeepAlive time.Duration
 
 	// KeepSocketFile leaves the file of a Unix socket in place when the server is
@@ -85,12 +85,16 @@ type ServerOptions struct {
 func (o *ServerOptions) check(op, network, address string) error {
 	setup := o.tls()
 	switch {
+	case o.Limit != 0 && op == "CreateServer":
+		return misuse(op, ErrBadArgument, "a limit of lines, which only streams have")
 	case o.Listener != nil && (network != "" || address != "" || len(o.AlsoAt) > 0):
 		return misuse(op, ErrBadArgument, "both a listener and an address")
 	case o.Listener == nil && network == "":
 		return misuse(op, ErrBadArgument, "neither a network and an address nor a listener")
 	case o.Listener != nil && (o.Backlog != 0 || o.NoReuseAddr || o.ReusePort || o.KeepAlive != 0):
 		return misuse(op, ErrBadArgument, "options of a new listener for one that exists already")
+	case network == "unix" && (o.NoReuseAddr || o.ReusePort || o.KeepAlive != 0):
+		return misuse(op, ErrBadArgument, "options of TCP for a Unix socket")
 	case o.Limit < 0:
 		return misuse(op, ErrBadArgument, "the limit is %d", o.Limit)
 	case o.Backlog < 0:
@@ -136,20 +140,23 @@ type reception interface {
 
 // newServer makes a server that listens, and accepts unless that is to come later.
 func newServer(ctx context.Context, op, network, address string, r reception, opts *ServerOptions) (*Server, error) {
-	t, err := current(ctx, op)
-	if err != nil {
-		return nil, err
-	}
 	if opts == nil {
 		opts = new(ServerOptions)
 	}
-	s := &Server{loop: t.loop, values: valuesOf(ctx), options: *opts, network: network, reception: r}
-	if err := opts.check(op, network, address); err != nil {
+	t, err := current(ctx, op)
+	if err == nil && r == nil {
+		err = misuse(op, ErrBadArgument, "the handler or the factory is nil")
+	}
+	if err == nil {
+		err = opts.check(op, network, address)
+	}
+	if err != nil {
 		if opts.Listener != nil {
 			opts.Listener.Close()
 		}
 		return nil, err
 	}
+	s := &Server{loop: t.loop, values: valuesOf(ctx), options: *opts, network: network, reception: r}
 	if opts.Listener != nil {
 		err = s.adopt(opts.Listener)
 	} else {

@@ -78,7 +78,10 @@ func (r *reporting) expect(t testing.TB, want ...string) {
 func TestServerServes(t *testing.T) {
 	leavesNothing(t)
 	for _, network := range []string{"tcp", "unix"} {
-		t.Run("STR-047 a handler serves a client over "+network, func(t *testing.T) {
+		t.Run(map[string]string{
+			"tcp":  "EV-044 EV-045 STR-047 a handler serves a client over TCP",
+			"unix": "EV-048 SRV-015 STR-047 a handler serves a client over a Unix socket",
+		}[network], func(t *testing.T) {
 			address := "127.0.0.1:0"
 			if network == "unix" {
 				address = socketPath(t)
@@ -140,7 +143,7 @@ func TestServerServes(t *testing.T) {
 		}, reported.option())
 		reported.expect(t, "error in the handler of a connection: separator found after 8 bytes, beyond the limit")
 	})
-	t.Run("a crowd that waits at the door", func(t *testing.T) {
+	t.Run("BASE-103 a crowd that waits at the door", func(t *testing.T) {
 		const crowd = 300 // more than are accepted in one pass
 		runStreams(t, func(ctx context.Context) error {
 			served := 0
@@ -302,7 +305,7 @@ func TestStartServerFails(t *testing.T) {
 
 func TestServerAddresses(t *testing.T) {
 	leavesNothing(t)
-	t.Run("port 0 without a host is one port of every family", func(t *testing.T) {
+	t.Run("EV-057 BASE-076 port 0 without a host is one port of every family", func(t *testing.T) {
 		runStreams(t, func(ctx context.Context) error {
 			srv, err := asyncio.StartServer(ctx, "tcp", ":0", greet, nil)
 			if err != nil {
@@ -352,7 +355,7 @@ func TestServerAddresses(t *testing.T) {
 			})
 		})
 	}
-	t.Run("all addresses of a name, each once, at one port", func(t *testing.T) {
+	t.Run("EV-043 all addresses of a name, each once, at one port", func(t *testing.T) {
 		runStreams(t, func(ctx context.Context) error {
 			srv, err := asyncio.StartServer(ctx, "tcp", "name.example:0", greet, nil)
 			if err != nil {
@@ -370,7 +373,7 @@ func TestServerAddresses(t *testing.T) {
 			return closes(ctx, srv)
 		}, asyncio.WithResolver(resolvesTo(addrPort(t, "127.0.0.2:0"), addrPort(t, "127.0.0.3:0"), addrPort(t, "127.0.0.2:0"))))
 	})
-	t.Run("a port that is shared", func(t *testing.T) {
+	t.Run("EV-047 a port that is shared", func(t *testing.T) {
 		runStreams(t, func(ctx context.Context) error {
 			one, err := asyncio.StartServer(ctx, "tcp", "127.0.0.1:0", greet, &asyncio.ServerOptions{ReusePort: true})
 			if err != nil {
@@ -383,7 +386,7 @@ func TestServerAddresses(t *testing.T) {
 			return errors.Join(closes(ctx, one), closes(ctx, two))
 		})
 	})
-	t.Run("a socket file that was left over", func(t *testing.T) {
+	t.Run("UNIX-012 a socket file that was left over", func(t *testing.T) {
 		path := socketPath(t)
 		ln, err := net.Listen("unix", path)
 		if err != nil {
@@ -425,7 +428,7 @@ func withServer(t *testing.T, test func(ctx context.Context, srv *asyncio.Server
 
 func TestServerClose(t *testing.T) {
 	leavesNothing(t)
-	t.Run("stops listening, and connections go on", func(t *testing.T) {
+	t.Run("EV-058 SRV-005 SRV-008 stops listening, and connections go on", func(t *testing.T) {
 		withServer(t, func(ctx context.Context, srv *asyncio.Server, client stream) error {
 			address := srv.Addr().String()
 			for range 2 {
@@ -451,7 +454,7 @@ func TestServerClose(t *testing.T) {
 			return closing.Wait(ctx)
 		})
 	})
-	t.Run("WaitClosed waits for Close", func(t *testing.T) {
+	t.Run("SRV-007 WaitClosed waits for Close", func(t *testing.T) {
 		runStreams(t, func(ctx context.Context) error {
 			srv, err := asyncio.StartServer(ctx, "tcp", "127.0.0.1:0", greet, nil)
 			if err != nil {
@@ -466,7 +469,7 @@ func TestServerClose(t *testing.T) {
 			return closing.Wait(ctx)
 		})
 	})
-	t.Run("CloseClients sends what was written", func(t *testing.T) {
+	t.Run("SRV-012 CloseClients sends what was written", func(t *testing.T) {
 		withServer(t, func(ctx context.Context, srv *asyncio.Server, client stream) error {
 			client.w.WriteString("Bob\n")
 			for srv.String() == "" || client.r.Buffered() == 0 {
@@ -513,7 +516,7 @@ func TestServerClose(t *testing.T) {
 
 func TestServeForever(t *testing.T) {
 	leavesNothing(t)
-	t.Run("a cancellation closes the server and its connections", func(t *testing.T) {
+	t.Run("SRV-003 SRV-004 a cancellation closes the server and its connections", func(t *testing.T) {
 		withServer(t, func(ctx context.Context, srv *asyncio.Server, client stream) error {
 			serving := asyncio.Go(ctx, srv.ServeForever)
 			asyncio.Yield(ctx)
@@ -527,6 +530,7 @@ func TestServeForever(t *testing.T) {
 			if srv.IsServing() || srv.String() != "<Server [] clients=0>" {
 				t.Errorf("the server is %v", srv)
 			}
+			mistake(t, srv.ServeForever(ctx), asyncio.ErrInvalidState)
 			return srv.WaitClosed(ctx)
 		})
 	})

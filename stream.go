@@ -20,15 +20,16 @@ import (
 // *net.DNSError for a name that does not exist. A cancelled OpenConnection leaves no
 // connection behind. The caller has to Close the writer.
 func OpenConnection(ctx context.Context, network, address string, opts *ConnOptions) (*StreamReader, *StreamWriter, error) {
-	t, err := current(ctx, "OpenConnection")
-	if err != nil {
-		return nil, nil, err
-	}
 	if opts == nil {
 		opts = new(ConnOptions)
 	}
-	if opts.Limit < 0 {
-		return nil, nil, misuse("OpenConnection", ErrBadArgument, "the limit is %d", opts.Limit)
+	t, err := current(ctx, "OpenConnection")
+	if err == nil && opts.Limit < 0 {
+		err = misuse("OpenConnection", ErrBadArgument, "the limit is %d", opts.Limit)
+	}
+	if err != nil {
+		opts.discard()
+		return nil, nil, err
 	}
 	tr, err := t.open(ctx, "OpenConnection", network, address, opts, func() *transport {
 		return &newStream(t.loop, network, opts.Limit).tr
@@ -43,8 +44,8 @@ func OpenConnection(ctx context.Context, network, address string, opts *ConnOpti
 // OpenReadPipe reads from a pipe, a FIFO, a socket or a character device, a
 // terminal say, which it takes over: f is closed with the reader, which the caller
 // has to Close. Standard input stays open, and blocks again afterwards if it did
-// before. A regular file is refused with a *UsageError and left open: it is always
-// ready, so ToThread is the way to read it.
+// before. With a *UsageError f is left open; one is what a regular file gets: it is
+// always ready, so ToThread is the way to read it.
 func OpenReadPipe(ctx context.Context, f *os.File) (*StreamReader, error) {
 	w, err := openPipe(ctx, "OpenReadPipe", f, false)
 	if err != nil {

@@ -21,14 +21,15 @@ type Handler = func(ctx context.Context, r *StreamReader, w *StreamWriter) error
 // Errors of accepting do not end the server: when the process has run out of
 // descriptors it reports that once, and tries again every second.
 func StartServer(ctx context.Context, network, address string, handler Handler, opts *ServerOptions) (*Server, error) {
-	if handler == nil {
-		return nil, misuse("StartServer", ErrBadArgument, "the handler is nil")
+	var r reception
+	if handler != nil {
+		limit := 0
+		if opts != nil {
+			limit = opts.Limit
+		}
+		r = &streamReception{limit, handler}
 	}
-	limit := 0
-	if opts != nil {
-		limit = opts.Limit
-	}
-	return newServer(ctx, "StartServer", network, address, &streamReception{limit, handler}, opts)
+	return newServer(ctx, "StartServer", network, address, r, opts)
 }
 
 // A streamReception serves connections by a Handler.

@@ -156,6 +156,9 @@ func (w *StreamWriter) WaitClosed(ctx context.Context) error {
 			return err
 		}
 	}
+	if w.tr.writeErr == errReaderGone {
+		return nil // nothing was lost
+	}
 	return w.error("close", w.tr.writeErr)
 }
 

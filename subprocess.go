@@ -135,7 +135,7 @@ func startSubprocess[P SubprocessProtocol](ctx context.Context, op string, facto
 // connect makes a transport of our end of a pipe.
 func (s *SubprocessTransport) connect(fd int, end *os.File) error {
 	c, p := newTransport(s.loop, "pipe"), &childPipe{s, fd}
-	c.protocol, c.data = p, p
+	c.data = p
 	if err := c.tr.adoptPipe("pipe", end, fd == 0); err != nil {
 		return err
 	}
@@ -189,7 +189,7 @@ func (s *SubprocessTransport) begin() {
 		case c.tr.closed:
 			s.pipeLost(fd, nil) // it could not tell that itself
 		default:
-			c.made = true
+			c.opened()
 			if fd != 0 {
 				c.readAgain()
 			}

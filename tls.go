@@ -98,6 +98,8 @@ func (t *transport) startTLS(ctx context.Context, config *tls.Config, opts *TLSO
 		return misuse(op, ErrBadArgument, "TLS needs a ServerName to verify")
 	case t.shaking:
 		return misuse(op, ErrInvalidState, "a handshake is under way")
+	case t.sending:
+		return errSending(op)
 	case t.closing || t.endWanted:
 		return t.error(op, net.ErrClosed)
 	}

@@ -243,7 +243,7 @@ func TestTLSWritesTogether(t *testing.T) {
 			sizes := make(chan int, 1)
 			records := make(chan int, 1)
 			address := peer(t, func(c *net.TCPConn) error {
-				seen := &witness{Conn: c}
+				seen := &tlsWitness{Conn: c}
 				tc := tls.Server(seen, &tls.Config{Certificates: []tls.Certificate{ca.issue(t, soon(), "localhost")}, DynamicRecordSizingDisabled: true})
 				if err := tc.Handshake(); err != nil {
 					return err

@@ -19,20 +19,20 @@ import (
 	"github.com/goasyncio/asyncio"
 )
 
-// A witness is a connection that remembers the records that it has read.
-type witness struct {
+// A tlsWitness is a connection that remembers the records that it has read.
+type tlsWitness struct {
 	net.Conn
 	stream []byte
 }
 
-func (w *witness) Read(p []byte) (int, error) {
+func (w *tlsWitness) Read(p []byte) (int, error) {
 	n, err := w.Conn.Read(p)
 	w.stream = append(w.stream, p[:n]...)
 	return n, err
 }
 
 // last returns the type of the last record.
-func (w *witness) last() (kind byte, err error) {
+func (w *tlsWitness) last() (kind byte, err error) {
 	for p := w.stream; len(p) > 0; {
 		if len(p) < 5 || len(p) < 5+int(p[3])<<8+int(p[4]) {
 			return 0, fmt.Errorf("%d bytes are no record", len(p))
@@ -88,7 +88,7 @@ func TestTLSCloseSendsAll(t *testing.T) {
 					}
 					defer raw.Close()
 					raw.SetDeadline(time.Now().Add(30 * time.Second))
-					seen := &witness{Conn: raw}
+					seen := &tlsWitness{Conn: raw}
 					c := tls.Client(seen, &tls.Config{RootCAs: ca.pool, ServerName: "localhost", MaxVersion: tls.VersionTLS12})
 					if _, err := io.WriteString(c, "go\n"); err != nil {
 						return struct{}{}, err
@@ -327,7 +327,7 @@ func TestTLSEndsOtherwise(t *testing.T) {
 	t.Run("the end of the loop sends the alert", func(t *testing.T) {
 		for _, closing := range []bool{false, true} {
 			address := peer(t, func(c *net.TCPConn) error {
-				seen := &witness{Conn: c}
+				seen := &tlsWitness{Conn: c}
 				got, err := io.ReadAll(tls.Server(seen, servers))
 				kind, lerr := seen.last()
 				if lerr == nil && (kind != recordAlert || string(got) != "hello") {

@@ -43,9 +43,10 @@ type transport struct {
 	clients    clientList // that of the server that accepted it, or nil
 	membership registered // in the registry of clients
 
-	opener     *waiter // of the task that connects or shakes hands
+	opener     *waiter // of the task that connects, shakes hands, waits for ConnectionMade, or sends a file
 	connecting bool
 	shaking    bool           // a task shakes hands: the consumer is told nothing
+	sending    bool           // a task sends a file: nobody else may write
 	queued     bool           // in the ready queue, to handle events
 	events     seam.Readiness // reported, and not handled yet
 
@@ -90,6 +91,8 @@ type clientList interface{ forget(t *transport) }
 const (
 	defaultHigh = 64 << 10
 	defaultLow  = defaultHigh / 4
+
+	writeRound = 1 << 20 // what one connection may write from its buffer in one pass
 )
 
 // init prepares a transport, which may be part of its consumer.
@@ -136,7 +139,7 @@ func (t *transport) run() {
 		t.writable = true
 		t.flush()
 	}
-	if events&(seam.Readable|seam.HungUp|seam.Failed) != 0 && !t.closed {
+	if events&(seam.Readable|seam.HungUp|seam.Failed) != 0 && !t.closed && !t.oneWay {
 		t.readable = true
 		if t.leaving {
 			t.seeOff()
@@ -161,6 +164,9 @@ func (t *transport) wakeOpener() {
 		w.wake(nil)
 	}
 }
+
+// mayHold reports whether a read may give something.
+func (t *transport) mayHold() bool { return t.readable || t.tls != nil }
 
 // read reads what is there, in plain text. It returns seam.ErrWouldBlock if that is
 // nothing; the consumer is then told when there is something.
@@ -197,6 +203,18 @@ func (t *transport) receive(p []byte) (int, error) {
 
 // write sends p, and keeps a copy of what there is no room for.
 func (t *transport) write(p []byte) error {
+	if t.sending {
+		return errSending("Write")
+	}
+	return t.put(p)
+}
+
+func errSending(op string) error {
+	return misuse(op, ErrInvalidState, "a file is being sent; wait for SendFile")
+}
+
+// put is write by whoever is sending a file.
+func (t *transport) put(p []byte) error {
 	if t.tls != nil {
 		return t.writeTLS(p)
 	}
@@ -234,6 +252,9 @@ func (t *transport) sendNow(p []byte) error {
 // writev is write for several buffers, without TLS by one system call if there is
 // room.
 func (t *transport) writev(v [][]byte) error {
+	if t.sending {
+		return errSending("WriteLines")
+	}
 	if t.tls != nil {
 		return t.writevTLS(v)
 	}
@@ -289,7 +310,11 @@ func (t *transport) setLimits(high, low int) {
 
 // flush writes what is in the buffer, as far as there is room.
 func (t *transport) flush() {
-	for t.out.size > 0 && t.writable {
+	for round := 0; t.out.size > 0 && t.writable; {
+		if round >= writeRound {
+			t.Ready(seam.Writable) // it is the turn of others
+			break
+		}
 		v := t.out.views()
 		n, err := t.conn.Writev(v)
 		if err == seam.ErrWouldBlock {
@@ -301,12 +326,21 @@ func (t *transport) flush() {
 		}
 		t.writable = n == total(v)
 		t.out.drop(n)
+		round += n
 	}
 	if t.full && t.out.size <= t.low {
 		t.full = false
 		t.consumer.writeReady()
 	}
+	t.wakeSender()
 	t.afterFlush()
+}
+
+// wakeSender wakes the task that sends a file, to look what has changed.
+func (t *transport) wakeSender() {
+	if t.sending {
+		t.wakeOpener()
+	}
 }
 
 // afterFlush does what had to wait until the buffer was empty.
@@ -335,6 +369,7 @@ func (t *transport) breakWriting(err error) {
 	t.out = writeBuffer{}
 	t.full = false
 	t.consumer.writeReady()
+	t.wakeSender()
 	t.afterFlush()
 }
 
@@ -356,7 +391,10 @@ func (t *transport) readerGone() {
 
 // writeEOF ends the sending half once the buffer is flushed.
 func (t *transport) writeEOF() error {
-	if t.endWanted {
+	switch {
+	case t.sending:
+		return errSending("WriteEOF")
+	case t.endWanted:
 		return nil
 	}
 	if err := t.writing(); err != nil {
@@ -385,6 +423,7 @@ func (t *transport) close() {
 	}
 	t.alert()
 	t.closing = true
+	t.wakeSender()
 	t.afterFlush()
 	if t.closed {
 		return
@@ -425,8 +464,7 @@ func (t *transport) abandon() {
 		if !t.closing {
 			t.alert()
 		}
-		if t.out.size > 0 {
-			t.writable = true
+		for t.writable = true; t.out.size > 0 && t.writable; {
 			t.flush()
 		}
 	}

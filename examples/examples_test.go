@@ -25,6 +25,7 @@ func TestExamples(t *testing.T) {
 		args  []string
 		check func(t *testing.T, lines []string)
 	}{
+		{"chat", nil, checkChat},
 		{"hello", nil, checkHello},
 		{"multicore", []string{"-loops", "3", "-calls", "90"}, checkMulticore},
 		{"supervisor", nil, checkSupervisor},
@@ -45,6 +46,32 @@ func TestExamples(t *testing.T) {
 			}
 			c.check(t, strings.Split(strings.TrimSpace(out.String()), "\n"))
 		})
+	}
+}
+
+// checkChat: everybody hears what is said in the same room, in the same order, and
+// who does not listen is dropped.
+func checkChat(t *testing.T, lines []string) {
+	for name, want := range map[string][]string{
+		"Ann": {
+			"* Ann comes into the lobby", "* Bob comes into the lobby", "Ann: hello Bob, meet me in the garden",
+			"* Ann comes into the garden", "* Bob comes into the garden", "Ann: how nice and quiet it is here", "Bob: good-bye",
+		},
+		"Cyd": {"* Cyd comes into the lobby", "* Cyd comes into the cellar", "* Dan comes into the cellar", "* Dan has left"},
+		"Dan": nil,
+	} {
+		var heard []string
+		for _, line := range lines {
+			if text, ok := strings.CutPrefix(line, name+" hears  "); ok && !strings.HasPrefix(text, "* Dan comes into the lobby") {
+				heard = append(heard, text)
+			}
+		}
+		if !slices.Equal(heard, want) {
+			t.Errorf("%s hears %q", name, heard)
+		}
+	}
+	if !slices.Contains(lines, "Bob hears  Ann: hello Bob, meet me in the garden") || !slices.Contains(lines, "Bob hears  * Ann goes to the garden") {
+		t.Errorf("%s", strings.Join(lines, "\n"))
 	}
 }
 

@@ -26,13 +26,13 @@ type Conn struct {
 	desc *poll.Desc // nil before Attach
 
 	connecting bool  // the attempt has no known end yet
-	connectErr error // its end
 	portChosen bool  // the kernel chose the local port
+	connectErr error // the end of the attempt
 
 	file *adoptedFile // if it is no socket
 
-	local, remote         unix.Sockaddr // as the kernel has told them
-	localAddr, remoteAddr net.Addr      // made from them when asked for
+	local, remote unix.Sockaddr // as the kernel has told them
+	addrs         *addresses    // made from them when asked for
 }
 
 // Attach sets the Handler, as in seam.AcceptedConn.
@@ -205,19 +205,19 @@ func closeSocket(fd *int, desc **poll.Desc) error {
 
 // LocalAddr returns the address of this end: a *net.TCPAddr or *net.UnixAddr.
 // It still answers after Close.
-func (c *Conn) LocalAddr() net.Addr {
-	if c.localAddr == nil {
-		c.localAddr = c.netAddr(c.local)
-	}
-	return c.localAddr
-}
+func (c *Conn) LocalAddr() net.Addr { return c.addresses().local }
 
 // RemoteAddr returns the address of the other end, like LocalAddr.
-func (c *Conn) RemoteAddr() net.Addr {
-	if c.remoteAddr == nil {
-		c.remoteAddr = c.netAddr(c.remote)
+func (c *Conn) RemoteAddr() net.Addr { return c.addresses().remote }
+
+// addresses are those of a connection. Most are never asked for them.
+type addresses struct{ local, remote net.Addr }
+
+func (c *Conn) addresses() *addresses {
+	if c.addrs == nil {
+		c.addrs = &addresses{c.netAddr(c.local), c.netAddr(c.remote)}
 	}
-	return c.remoteAddr
+	return c.addrs
 }
 
 func (c *Conn) netAddr(sa unix.Sockaddr) net.Addr {
