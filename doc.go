@@ -48,6 +48,17 @@
 // suspends until bytes are there. Writing never suspends: it keeps what there is no room
 // for, and [StreamWriter.Drain] waits until the peer has caught up.
 //
+// [NetConn] makes a stream a net.Conn, for code that knows no loop.
+//
+// # Protocols, datagrams, processes, signals
+//
+// A [Protocol] is told of what happens on a connection by callbacks, and needs no
+// task: [CreateConnection], [CreateServer]. Datagrams come as callbacks
+// ([CreateDatagramEndpoint]) or to tasks ([OpenDatagramEndpoint]). [RunProcess],
+// [WithProcess] and [CreateSubprocessExec] run programs. [NotifySignals] and
+// [EventLoop.AddSignalHandler] receive signals. For descriptors and sockets that the
+// program has made itself there are [EventLoop.AddReader] and [SockRecv] and its kin.
+//
 // # What the scheduler promises
 //
 // A loop repeats one pass: poll the network, queue what is ready there, queue the
@@ -61,8 +72,9 @@
 //
 // A loop and all its tasks run on one thread of the system, which is locked from the
 // first run until Close. Code that blocks would block all of them: hand it to [ToThread].
-// From other goroutines there are two doors, [EventLoop.CallSoonThreadsafe] and
-// [RunCoroutineThreadsafe]; anything else is refused with a [UsageError] that says so. A
+// From other goroutines there are doors: [EventLoop.CallSoonThreadsafe],
+// [RunCoroutineThreadsafe], an [Inbox], a [Promise], Go's channels by [Receive] and
+// [Send], a [NetConn]; anything else is refused with a [UsageError] that says so. A
 // coroutine must not change its own thread lock, by runtime.LockOSThread or within a
 // callback from C, across an await. More than one core takes more than one loop.
 //

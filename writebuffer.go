@@ -1,0 +1,54 @@
+// The write buffer of a transport.
+
+package asyncio
+
+// A writeBuffer holds bytes that wait to be written, in chunks.
+type writeBuffer struct {
+	chunks [][]byte
+	off    int // bytes of the first chunk that have gone
+	size   int
+}
+
+const chunkSize = 16 << 10
+
+func (b *writeBuffer) append(p []byte) {
+	b.size += len(p)
+	if n := len(b.chunks); n > 0 {
+		last := b.chunks[n-1]
+		k := min(cap(last)-len(last), len(p))
+		b.chunks[n-1] = append(last, p[:k]...)
+		p = p[k:]
+	}
+	if len(p) > 0 {
+		b.chunks = append(b.chunks, append(make([]byte, 0, max(chunkSize, len(p))), p...))
+	}
+}
+
+// views returns the bytes, in order; they stay in the buffer.
+func (b *writeBuffer) views() [][]byte {
+	const most = 64 // about a megabyte: more does not fit into a socket
+	v := make([][]byte, 0, min(most, len(b.chunks)))
+	v = append(v, b.chunks[0][b.off:])
+	return append(v, b.chunks[1:min(most, len(b.chunks))]...)
+}
+
+func (b *writeBuffer) drop(n int) {
+	b.size -= n
+	b.off += n
+	for len(b.chunks) > 0 && b.off >= len(b.chunks[0]) {
+		b.off -= len(b.chunks[0])
+		b.chunks[0] = nil
+		b.chunks = b.chunks[1:]
+	}
+	if b.size == 0 {
+		*b = writeBuffer{}
+	}
+}
+
+func total(v [][]byte) int {
+	n := 0
+	for _, p := range v {
+		n += len(p)
+	}
+	return n
+}
