@@ -743,7 +743,7 @@ func TestProtocolBuffered(t *testing.T) {
 		}
 	})
 	t.Run("SEL-064 the kind can be switched in flight", func(t *testing.T) {
-		want := pattern(1 << 20)
+		want := pattern(4 << 20) // more than ten reads
 		plain := new(witness)
 		buffered := &bufferedWitness{buf: make([]byte, 1000)}
 		var got []byte
