@@ -218,6 +218,11 @@ func sameFamily(a, b netip.AddrPort) bool { return a.Addr().Unmap().Is4() == b.A
 // localAddresses returns what "host:port" stands for on this machine: without a
 // host, any address of either family.
 func (t *task) localAddresses(ctx context.Context, network, address string, r Resolver) ([]netip.AddrPort, error) {
+	switch network {
+	case "tcp", "tcp4", "tcp6":
+	default:
+		return nil, net.UnknownNetworkError(network)
+	}
 	host, port, err := net.SplitHostPort(address)
 	if err != nil {
 		return nil, err

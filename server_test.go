@@ -278,6 +278,7 @@ func TestStartServerFails(t *testing.T) {
 			{"a file that is no socket", "unix", file, func(err error) bool { return errors.Is(err, syscall.EADDRINUSE) }},
 			{"a directory that does not exist", "unix", file + "/no/where", func(err error) bool { return err != nil }},
 			{"an unknown network", "udp", "127.0.0.1:0", func(err error) bool { return errors.As(err, new(net.UnknownNetworkError)) }},
+			{"an unknown network, without a host", "udp", ":0", func(err error) bool { return errors.As(err, new(net.UnknownNetworkError)) }},
 			{"no port", "tcp", "127.0.0.1", func(err error) bool { return errors.As(err, new(*net.AddrError)) }},
 			{"several addresses, one is used", "tcp", "name.example:" + fmt.Sprint(addrPort(t, ln.Addr().String()).Port()),
 				func(err error) bool { return errors.Is(err, syscall.EADDRINUSE) }},
