@@ -87,7 +87,19 @@ func runStreams(t testing.TB, main func(ctx context.Context) error, opts ...asyn
 	report := asyncio.WithExceptionHandler(func(_ *asyncio.EventLoop, ec *asyncio.ErrorContext) {
 		t.Errorf("reported: %s: %v", ec.Message, ec.Err)
 	})
-	if err := asyncio.Run(context.Background(), main, append([]asyncio.RunOption{report}, opts...)...); err != nil {
+	counted := func(ctx context.Context) error {
+		err := main(ctx)
+		if loop := asyncio.CurrentTask(ctx).Loop(); err == nil {
+			for deadline := time.Now().Add(time.Second); loop.Timers() > 0 && time.Now().Before(deadline); {
+				asyncio.Yield(ctx) // connections may have to close yet
+			}
+			if n := loop.Timers(); n > 0 && len(asyncio.AllTasks(ctx)) == 1 { // else they may be those of tasks
+				t.Errorf("%d timers are left", n)
+			}
+		}
+		return err
+	}
+	if err := asyncio.Run(context.Background(), counted, append([]asyncio.RunOption{report}, opts...)...); err != nil {
 		t.Fatal(err)
 	}
 }
