@@ -80,8 +80,8 @@ var underRace = func() bool {
 	return ok && slices.Contains(info.Settings, debug.BuildSetting{Key: "-race", Value: "true"})
 }()
 
-// runStreams runs main on a loop with the wall clock. The test fails if main does, or
-// if anything is reported that no option takes care of.
+// runStreams runs main on a loop with the wall clock. The test fails if main does, if
+// anything is reported that no option takes care of, or if timers are left.
 func runStreams(t testing.TB, main func(ctx context.Context) error, opts ...asyncio.RunOption) {
 	t.Helper()
 	report := asyncio.WithExceptionHandler(func(_ *asyncio.EventLoop, ec *asyncio.ErrorContext) {
