@@ -20,6 +20,7 @@ import (
 	"syscall"
 	"testing"
 	"time"
+	"unsafe"
 
 	"github.com/goasyncio/asyncio"
 )
@@ -264,7 +265,7 @@ func TestPeerSocat(t *testing.T) {
 		t.Parallel()
 		link := filepath.Join(t.TempDir(), "tty")
 		startProgram(t, socat, "PTY,rawer,link="+link, "PIPE")
-		waitFor(t, func() error { _, err := os.Stat(link); return err })
+		waitFor(t, func() error { return isRaw(link) })
 		runStreams(t, func(ctx context.Context) error {
 			in, err := os.OpenFile(link, os.O_RDWR|syscall.O_NOCTTY, 0)
 			if err != nil {
@@ -322,4 +323,21 @@ func TestPeerSocat(t *testing.T) {
 			return nil
 		})
 	})
+}
+
+// isRaw says why the terminal at path does not pass on yet what it gets, as it is.
+func isRaw(path string) error {
+	f, err := os.OpenFile(path, os.O_RDWR|syscall.O_NOCTTY|syscall.O_NONBLOCK, 0)
+	if err != nil {
+		return err
+	}
+	defer f.Close()
+	var mode syscall.Termios
+	if _, _, errno := syscall.Syscall(syscall.SYS_IOCTL, f.Fd(), syscall.TCGETS, uintptr(unsafe.Pointer(&mode))); errno != 0 {
+		return errno
+	}
+	if mode.Lflag&(syscall.ECHO|syscall.ICANON) != 0 || mode.Iflag&syscall.ICRNL != 0 || mode.Oflag&syscall.OPOST != 0 {
+		return errors.New("the terminal is not raw yet")
+	}
+	return nil
 }
