@@ -34,7 +34,7 @@ func CreateConnection[P BaseProtocol](ctx context.Context, network, address stri
 		opts.discard()
 		return nil, none, err
 	}
-	tr, err := t.open(ctx, "CreateConnection", network, address, opts, func() *transport { return &newTransport(t.loop, network).tr })
+	tr, err := t.open(ctx, "CreateConnection", network, address, opts, func(network string) *transport { return &newTransport(t.loop, network).tr })
 	if err != nil {
 		return nil, none, err
 	}
@@ -110,7 +110,7 @@ func ConnectAcceptedSocket[P BaseProtocol](ctx context.Context, conn net.Conn, f
 		return nil, none, err
 	}
 	network := conn.LocalAddr().Network()
-	tr, err := t.adopt(conn, func() *transport { return &newTransport(t.loop, network).tr })
+	tr, err := t.adopt(conn, network, func(network string) *transport { return &newTransport(t.loop, network).tr })
 	if err != nil {
 		return nil, none, &net.OpError{Op: "accept", Net: network, Err: err}
 	}

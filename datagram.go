@@ -13,7 +13,9 @@ import (
 // (asyncio.DatagramProtocol). All calls come on the loop's thread and must not
 // suspend; they may use the transport, and start tasks.
 type DatagramProtocol interface {
-	// ConnectionMade is called once, before all others.
+	// ConnectionMade is called once, before all others. If it panics, or one of the
+	// next two does, that is reported and the transport is closed; of the others a
+	// panic is reported only.
 	ConnectionMade(t *DatagramTransport)
 
 	// DatagramReceived gives one datagram, which may be empty, and its sender;
@@ -106,6 +108,9 @@ func CreateDatagramEndpoint[P DatagramProtocol](ctx context.Context, factory fun
 	t.loop.ready.push((*datagramStart)(dt))
 	err = t.park(ctx, dt.opening)
 	dt.opening = nil
+	if err == nil {
+		err = dt.lost // ConnectionMade has panicked
+	}
 	if err != nil {
 		dt.tr.abort()
 		return nil, none, err
@@ -298,7 +303,7 @@ func (t *DatagramTransport) abandon() {
 // datagrams ends the transport.
 
 func (t *DatagramTransport) connectionMade() {
-	defer t.caught("ConnectionMade", false)
+	defer t.caught("ConnectionMade", true)
 	t.protocol.ConnectionMade(t)
 }
 

@@ -846,7 +846,7 @@ func TestDatagramReceiving(t *testing.T) {
 		var reported reporting
 		s := newPacketStage()
 		d := &diary{do: map[string]func(){}}
-		for _, call := range []string{"made", "pause", "resume", "lost"} {
+		for _, call := range []string{"pause", "resume", "lost"} {
 			d.do[call] = func() { panic(call) }
 		}
 		runStreams(t, func(ctx context.Context) error {
@@ -864,7 +864,22 @@ func TestDatagramReceiving(t *testing.T) {
 			return nil
 		}, s.option(), reported.option())
 		d.expect(t, "made", "pause", "resume", "lost")
-		if len(reported.reports) != 4 {
+		if len(reported.reports) != 3 {
+			t.Errorf("reported %q", reported.reports)
+		}
+	})
+	t.Run("a panic of ConnectionMade ends the transport", func(t *testing.T) {
+		var reported reporting
+		d := &diary{do: map[string]func(){"made": func() { panic("made") }}}
+		runStreams(t, func(ctx context.Context) error {
+			tr, _, err := asyncio.CreateDatagramEndpoint(ctx, func() *diary { return d }, bound)
+			if p := new(asyncio.PanicError); tr != nil || !errors.As(err, &p) || p.Value != "made" {
+				t.Errorf("got %v, %v", tr, err)
+			}
+			return asyncio.Yield(ctx)
+		}, newPacketStage().option(), reported.option())
+		d.expect(t, "made", "lost")
+		if len(reported.reports) != 1 {
 			t.Errorf("reported %q", reported.reports)
 		}
 	})

@@ -35,6 +35,11 @@ type ConnOptions struct {
 	// zero. Only with TLS.
 	TLSShutdownTimeout time.Duration
 
+	// CloseTimeout limits how long Close may take to send what is buffered on a plain
+	// connection; then the connection is aborted. Without it a peer that does not read
+	// keeps the connection until Abort. With TLS there is TLSShutdownTimeout.
+	CloseTimeout time.Duration
+
 	// Resolver looks the host up: the loop's if nil.
 	Resolver Resolver
 
@@ -69,8 +74,22 @@ func (o *ConnOptions) check(op, network, address string) error {
 	if o.TLS != nil && o.TLS.ServerName == "" && !o.TLS.InsecureSkipVerify && (o.Conn != nil || network == "unix") {
 		return misuse(op, ErrBadArgument, "TLS needs a ServerName to verify, since there is no host")
 	}
+	if err := checkCloseTimeout(op, o.CloseTimeout, o.TLS != nil); err != nil {
+		return err
+	}
 	setup := o.tls("")
 	return setup.check(op)
+}
+
+// checkCloseTimeout says what is wrong with a CloseTimeout.
+func checkCloseTimeout(op string, d time.Duration, secure bool) error {
+	switch {
+	case d < 0:
+		return misuse(op, ErrBadArgument, "the CloseTimeout is %v", d)
+	case d > 0 && secure:
+		return misuse(op, ErrBadArgument, "a CloseTimeout with TLS, which has its TLSShutdownTimeout")
+	}
+	return nil
 }
 
 // discard closes the connection that exists already, if there is one.
@@ -91,9 +110,9 @@ func (o *ConnOptions) tls(host string) tlsSetup {
 }
 
 // open opens a connection, with TLS if it is asked for. make returns the transport
-// of a new consumer; it is called for each address that is tried. The consumer of
+// of a new consumer on a network; it is called for each address that is tried. The consumer of
 // the transport that is returned has been told nothing yet.
-func (t *task) open(ctx context.Context, op, network, address string, opts *ConnOptions, make func() *transport) (*transport, error) {
+func (t *task) open(ctx context.Context, op, network, address string, opts *ConnOptions, make func(network string) *transport) (*transport, error) {
 	if err := opts.check(op, network, address); err != nil {
 		opts.discard()
 		return nil, err
@@ -102,8 +121,8 @@ func (t *task) open(ctx context.Context, op, network, address string, opts *Conn
 	var err error
 	host := ""
 	if opts.Conn != nil {
-		address = "existing connection"
-		tr, err = t.adopt(opts.Conn, make)
+		network, address = opts.Conn.LocalAddr().Network(), "existing connection"
+		tr, err = t.adopt(opts.Conn, network, make)
 	} else {
 		tr, err = t.dial(ctx, network, address, opts, make)
 		if network != "unix" {
@@ -115,6 +134,9 @@ func (t *task) open(ctx context.Context, op, network, address string, opts *Conn
 	}
 	if err != nil {
 		return nil, dialError(network, address, err)
+	}
+	if opts.TLS == nil {
+		tr.linger = opts.CloseTimeout
 	}
 	return tr, nil
 }
@@ -130,13 +152,13 @@ func dialError(network, address string, err error) error {
 }
 
 // adopt takes over a connection that exists already.
-func (t *task) adopt(c net.Conn, make func() *transport) (*transport, error) {
+func (t *task) adopt(c net.Conn, network string, make func(network string) *transport) (*transport, error) {
 	a, err := t.loop.adopter()
 	if err != nil {
 		c.Close()
 		return nil, err
 	}
-	tr := make()
+	tr := make(network)
 	conn, err := a.AdoptConn(c, tr)
 	if err != nil {
 		return nil, err
@@ -147,7 +169,7 @@ func (t *task) adopt(c net.Conn, make func() *transport) (*transport, error) {
 }
 
 // dial returns a transport that is connected.
-func (t *task) dial(ctx context.Context, network, address string, opts *ConnOptions, make func() *transport) (*transport, error) {
+func (t *task) dial(ctx context.Context, network, address string, opts *ConnOptions, make func(network string) *transport) (*transport, error) {
 	if network == "unix" {
 		return t.dialOne(ctx, network, seam.Addr{Path: address}, seam.Addr{Path: opts.LocalAddr}, make)
 	}
@@ -246,12 +268,12 @@ func (t *task) localAddresses(ctx context.Context, network, address string, r Re
 }
 
 // dialOne connects to one address.
-func (t *task) dialOne(ctx context.Context, network string, to, local seam.Addr, make func() *transport) (*transport, error) {
+func (t *task) dialOne(ctx context.Context, network string, to, local seam.Addr, make func(network string) *transport) (*transport, error) {
 	kind := "tcp"
 	if network == "unix" {
 		kind = "unix"
 	}
-	tr := make()
+	tr := make(network)
 	if err := t.connect(ctx, tr, kind, to, local); err != nil {
 		err = dialError(network, SockAddr(to).String(), err)
 		if op, ok := err.(*net.OpError); ok && op.Source == nil && local != (seam.Addr{}) {

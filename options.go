@@ -100,8 +100,12 @@ func WithBackend(b Backend) LoopOption {
 // WithInterrupt makes signals end the program in order: the first one cancels
 // the main task with the cause ErrInterrupted, the second prints the tasks to
 // standard error and restores the signal's default action, so that a third one
-// ends the process. Without it, signals are left alone.
+// ends the process. If none is given it is for os.Interrupt. Without WithInterrupt,
+// signals are left alone.
 func WithInterrupt(signals ...os.Signal) RunOption {
+	if len(signals) == 0 {
+		signals = []os.Signal{os.Interrupt}
+	}
 	return runOption(func(c *runConfig) { c.interrupts = append(c.interrupts, signals...) })
 }
 

@@ -29,7 +29,12 @@ type ExceptionHandler func(*EventLoop, *ErrorContext)
 
 // SetExceptionHandler replaces the exception handler; nil restores the default
 // one (loop.set_exception_handler).
-func (l *EventLoop) SetExceptionHandler(h ExceptionHandler) { l.handler = h }
+func (l *EventLoop) SetExceptionHandler(h ExceptionHandler) {
+	if !l.mine() {
+		panic(l.elsewhere("SetExceptionHandler"))
+	}
+	l.handler = h
+}
 
 // CallExceptionHandler gives ec to the exception handler. If the handler
 // panics, the default one reports both. It never panics itself.

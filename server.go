@@ -7,6 +7,7 @@ import (
 	"crypto/tls"
 	"errors"
 	"fmt"
+	"io"
 	"net"
 	"net/netip"
 	"syscall"
@@ -52,6 +53,12 @@ type ServerOptions struct {
 	// MaxConnections is how many connections the server has at once; further ones
 	// wait in the backlog. There is no limit if zero.
 	MaxConnections int
+
+	// CloseTimeout limits how long closing a plain connection may take to send what is
+	// buffered; then it is aborted. Without it a peer that does not read keeps its
+	// connection, and its place among MaxConnections, until it is aborted. With TLS
+	// there is TLSShutdownTimeout.
+	CloseTimeout time.Duration
 
 	// Limit is how long a line may be that ReadLine and ReadUntil return, in
 	// bytes: 64 KiB if zero. Only for StartServer.
@@ -103,6 +110,9 @@ func (o *ServerOptions) check(op, network, address string) error {
 		return misuse(op, ErrBadArgument, "%d connections", o.MaxConnections)
 	case o.TLS == nil && o.HandshakeFailed != nil:
 		return misuse(op, ErrBadArgument, "HandshakeFailed without TLS")
+	}
+	if err := checkCloseTimeout(op, o.CloseTimeout, o.TLS != nil); err != nil {
+		return err
 	}
 	return setup.check(op)
 }
@@ -414,7 +424,8 @@ func (s *Server) WaitClosed(ctx context.Context) error {
 
 // ServeForever accepts connections until the calling task is cancelled, or Close is called
 // (Server.serve_forever). It then closes the server and its connections, waits for
-// them, and returns the cancellation, or nil. A second task in it gets a *UsageError.
+// them, and returns the cancellation, or nil. Connections that are not closed within
+// the loop's grace (WithShutdownGrace) are aborted. A second task in it gets a *UsageError.
 func (s *Server) ServeForever(ctx context.Context) error {
 	t, err := s.task(ctx, "ServeForever")
 	if err != nil {
@@ -439,11 +450,12 @@ func (s *Server) ServeForever(ctx context.Context) error {
 		ctx = CleanupContext(ctx)
 	}
 	s.CloseClients()
-	if werr := s.WaitClosed(ctx); werr != nil {
+	werr := Timeout(ctx, max(0, s.loop.grace), s.WaitClosed)
+	if werr != nil {
 		s.AbortClients()
-		if err == nil {
-			err = werr
-		}
+	}
+	if err == nil && !errors.Is(werr, ErrTimeout) {
+		err = werr
 	}
 	return err
 }
@@ -490,6 +502,7 @@ func (s *Server) accept(conn seam.AcceptedConn) {
 	tr := s.reception.receive(s.loop, s.network)
 	tr.use(conn)
 	tr.writable = true
+	tr.linger = s.options.CloseTimeout
 	tr.clients = s
 	s.clients.add(&tr.membership, tr)
 	if err := conn.Attach(tr); err != nil {
@@ -522,18 +535,20 @@ type service struct {
 
 func (sv *service) run(ctx context.Context) error {
 	s := sv.server
+	t, err := current(ctx, "StartServer")
+	if err != nil {
+		return err
+	}
+	sv.task = t // an eager one runs before accept knows it
 	if s.options.TLS != nil {
-		t, err := current(ctx, "StartServer")
-		if err != nil {
-			return err
-		}
 		if err := sv.secure(ctx, t); err != nil {
 			sv.handshakeFailed(err)
 			return nil
 		}
 	}
-	err := s.reception.serve(ctx, sv.tr)
-	if err != nil && !isCancelled(err, ctx.Err()) && !(sv.tr.dismissed && errors.Is(err, net.ErrClosed)) {
+	err = s.reception.serve(ctx, sv.tr)
+	ordinary := err == io.EOF || isCancelled(err, ctx.Err()) || sv.tr.dismissed && errors.Is(err, net.ErrClosed)
+	if err != nil && !ordinary {
 		s.loop.CallExceptionHandler(&ErrorContext{Message: "error in the handler of a connection", Err: err, Source: sv.tr.consumer})
 	}
 	return nil

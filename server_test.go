@@ -5,6 +5,7 @@ package asyncio_test
 
 import (
 	"context"
+	"crypto/tls"
 	"errors"
 	"fmt"
 	"io"
@@ -642,6 +643,79 @@ func TestServerInterrupted(t *testing.T) {
 					return errors.Join(err, client.w.WaitClosed(ctx), srv.WaitClosed(ctx))
 				},
 			}
+		})
+	})
+}
+
+func TestServerCloseTimeout(t *testing.T) {
+	leavesNothing(t)
+	stalls := func(t *testing.T, ctx context.Context, opts *asyncio.ServerOptions) (*asyncio.Server, net.Conn) {
+		srv, err := asyncio.StartServer(ctx, "tcp", "127.0.0.1:0", func(ctx context.Context, r *asyncio.StreamReader, w *asyncio.StreamWriter) error {
+			w.Write(make([]byte, 32<<20)) // more than the kernels take
+			return nil
+		}, opts)
+		if err != nil {
+			t.Fatal(err)
+		}
+		c, err := net.Dial("tcp", srv.Addr().String())
+		if err != nil {
+			t.Fatal(err)
+		}
+		comesTrue(t, ctx, "it is served", func() bool { return strings.Contains(srv.String(), "clients=1") })
+		return srv, c
+	}
+	t.Run("a peer that does not read is cut off", func(t *testing.T) {
+		runStreams(t, func(ctx context.Context) error {
+			srv, c := stalls(t, ctx, &asyncio.ServerOptions{CloseTimeout: 20 * time.Millisecond})
+			defer c.Close()
+			comesTrue(t, ctx, "it is gone", func() bool { return strings.Contains(srv.String(), "clients=0") })
+			return srv.Shutdown(ctx)
+		})
+	})
+	t.Run("ServeForever ends within the grace", func(t *testing.T) {
+		runStreams(t, func(ctx context.Context) error {
+			srv, c := stalls(t, ctx, nil)
+			defer c.Close()
+			serving := asyncio.Go(ctx, srv.ServeForever)
+			asyncio.Yield(ctx)
+			serving.Cancel(nil)
+			if err := serving.Wait(ctx); !errors.Is(err, asyncio.ErrCancelled) {
+				t.Errorf("it returned %v", err)
+			}
+			return srv.WaitClosed(ctx)
+		}, asyncio.WithShutdownGrace(50*time.Millisecond))
+	})
+	t.Run("misuse", func(t *testing.T) {
+		runStreams(t, func(ctx context.Context) error {
+			for _, opts := range []*asyncio.ServerOptions{{CloseTimeout: -1}, {CloseTimeout: 1, TLS: new(tls.Config)}} {
+				_, err := asyncio.StartServer(ctx, "tcp", "127.0.0.1:0", func(context.Context, *asyncio.StreamReader, *asyncio.StreamWriter) error { return nil }, opts)
+				mistake(t, err, asyncio.ErrBadArgument)
+			}
+			_, _, err := asyncio.OpenConnection(ctx, "tcp", "127.0.0.1:1", &asyncio.ConnOptions{CloseTimeout: -1})
+			mistake(t, err, asyncio.ErrBadArgument)
+			return nil
+		})
+	})
+	t.Run("a handler that starts eagerly cannot wait for itself", func(t *testing.T) {
+		runStreams(t, func(ctx context.Context) error {
+			asyncio.RunningLoop(ctx).SetTaskFactory(asyncio.EagerTaskFactory)
+			var srv *asyncio.Server
+			told := make(chan error, 1)
+			srv, err := asyncio.StartServer(ctx, "tcp", "127.0.0.1:0", func(ctx context.Context, r *asyncio.StreamReader, w *asyncio.StreamWriter) error {
+				told <- srv.Shutdown(ctx)
+				return io.EOF // is not reported
+			}, nil)
+			if err != nil {
+				return err
+			}
+			c, err := net.Dial("tcp", srv.Addr().String())
+			if err != nil {
+				return err
+			}
+			defer c.Close()
+			comesTrue(t, ctx, "the handler has run", func() bool { return len(told) > 0 })
+			mistake(t, <-told, asyncio.ErrBadArgument)
+			return srv.Shutdown(ctx)
 		})
 	})
 }

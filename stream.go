@@ -31,7 +31,7 @@ func OpenConnection(ctx context.Context, network, address string, opts *ConnOpti
 		opts.discard()
 		return nil, nil, err
 	}
-	tr, err := t.open(ctx, "OpenConnection", network, address, opts, func() *transport {
+	tr, err := t.open(ctx, "OpenConnection", network, address, opts, func(network string) *transport {
 		return &newStream(t.loop, network, opts.Limit).tr
 	})
 	if err != nil {

@@ -6,6 +6,8 @@ package asyncio_test
 import (
 	"context"
 	"errors"
+	"fmt"
+	"io"
 	"net"
 	"net/netip"
 	"os"
@@ -245,4 +247,102 @@ func TestServerOutOfDescriptors(t *testing.T) {
 		}
 		return nil
 	}, reported.option(), withFastClock())
+}
+
+// TestStreamShortReads: a read that comes back short has not always taken all.
+func TestStreamShortReads(t *testing.T) {
+	leavesNothing(t)
+	t.Run("a terminal gives a line at a time", func(t *testing.T) {
+		master, slave := terminals(t)
+		runStreams(t, func(ctx context.Context) error {
+			if _, err := master.WriteString("one\ntwo\nthree\n"); err != nil {
+				return err
+			}
+			r, err := asyncio.OpenReadPipe(ctx, slave)
+			if err != nil {
+				return err
+			}
+			for _, want := range []string{"one\n", "two\n", "three\n"} {
+				if line, err := r.ReadLine(ctx); string(line) != want || err != nil {
+					return fmt.Errorf("read %q, %w", line, err)
+				}
+			}
+			return errors.Join(r.Close(), master.Close())
+		})
+	})
+	t.Run("a socket stops before urgent data", func(t *testing.T) {
+		address := peer(t, func(c *net.TCPConn) error {
+			raw, err := c.SyscallConn()
+			if err != nil {
+				return err
+			}
+			c.Write([]byte("abc"))
+			if cerr := raw.Control(func(fd uintptr) { err = syscall.Sendto(int(fd), []byte("!"), syscall.MSG_OOB, nil) }); cerr != nil || err != nil {
+				return errors.Join(cerr, err)
+			}
+			c.Write([]byte("def"))
+			_, err = io.Copy(io.Discard, c)
+			return err
+		})
+		runStreams(t, func(ctx context.Context) error {
+			r, w, err := asyncio.OpenConnection(ctx, "tcp", address, nil)
+			if err != nil {
+				return err
+			}
+			defer w.Close()
+			if got, err := r.ReadExactly(ctx, 6); string(got) != "abcdef" {
+				return fmt.Errorf("read %q, %w", got, err)
+			}
+			return nil
+		})
+	})
+	t.Run("a Unix socket stops behind descriptors", func(t *testing.T) {
+		fds, err := syscall.Socketpair(syscall.AF_UNIX, syscall.SOCK_STREAM|syscall.SOCK_CLOEXEC, 0)
+		if err != nil {
+			t.Fatal(err)
+		}
+		defer syscall.Close(fds[1])
+		for _, part := range []string{"abc", "def", "ghi"} {
+			if err := syscall.Sendmsg(fds[1], []byte(part), syscall.UnixRights(fds[1]), nil, 0); err != nil {
+				t.Fatal(err)
+			}
+		}
+		runStreams(t, func(ctx context.Context) error {
+			r, err := asyncio.OpenReadPipe(ctx, os.NewFile(uintptr(fds[0]), "socket"))
+			if err != nil {
+				return err
+			}
+			defer r.Close()
+			if got, err := r.ReadExactly(ctx, 9); string(got) != "abcdefghi" {
+				return fmt.Errorf("read %q, %w", got, err)
+			}
+			return nil
+		})
+	})
+	t.Run("a device that is always ready", func(t *testing.T) {
+		runStreams(t, func(ctx context.Context) error {
+			r, err := asyncio.OpenReadPipe(ctx, opened(t, "/dev/null", os.O_RDONLY))
+			if err != nil {
+				return err
+			}
+			if got, err := r.ReadAll(ctx); len(got) > 0 || err != nil {
+				t.Errorf("/dev/null gave %q, %v", got, err)
+			}
+			r.Close()
+			if r, err = asyncio.OpenReadPipe(ctx, opened(t, "/dev/zero", os.O_RDONLY)); err != nil {
+				return err
+			}
+			if got, err := r.ReadExactly(ctx, 1<<20); len(got) != 1<<20 || err != nil {
+				t.Errorf("/dev/zero gave %d bytes, %v", len(got), err)
+			}
+			r.Close()
+			w, err := asyncio.OpenWritePipe(ctx, opened(t, "/dev/null", os.O_WRONLY))
+			if err != nil {
+				return err
+			}
+			w.Write(pattern(1 << 20))
+			w.Close()
+			return w.WaitClosed(ctx)
+		})
+	})
 }

@@ -15,8 +15,8 @@ type Handler = func(ctx context.Context, r *StreamReader, w *StreamWriter) error
 //
 // The task has the values of ctx. When handler returns, its connection is closed.
 // Its error, or its panic, ends that connection only, and goes to the exception
-// handler. A cancellation is not reported, nor is net.ErrClosed after CloseClients
-// or AbortClients.
+// handler. A cancellation is not reported, nor io.EOF, by which the peer has ended, nor
+// net.ErrClosed after CloseClients or AbortClients.
 //
 // Errors of accepting do not end the server: when the process has run out of
 // descriptors it reports that once, and tries again every second.

@@ -467,11 +467,19 @@ func (f *future) brief() string {
 	return "a future"
 }
 
+// RunningLoop returns the loop of ctx (asyncio.get_running_loop). Any goroutine may
+// call it: the context carries the loop. It panics with a *UsageError if ctx carries
+// none.
+func RunningLoop(ctx context.Context) *EventLoop { return loopOf(ctx, "RunningLoop") }
+
 // CurrentTask returns the task that is running on the loop of ctx, nil in a
 // callback (asyncio.current_task). It panics with a *UsageError if ctx carries no
-// loop.
+// loop, and on another goroutine than the loop's.
 func CurrentTask(ctx context.Context) AnyTask {
 	l := loopOf(ctx, "CurrentTask")
+	if !l.mine() {
+		panic(l.elsewhere("CurrentTask"))
+	}
 	if t, ok := l.running.(*task); ok {
 		return t.self.(AnyTask)
 	}

@@ -489,7 +489,7 @@ func (t *transport) discard() {
 	for round := 0; !t.over && t.readable && round < discardRound; {
 		n, err := t.conn.Read(p)
 		switch {
-		case err == seam.ErrWouldBlock || err == nil && n < len(p) && !t.hungUp:
+		case t.emptied(n, len(p), err):
 			t.readable = false
 		case err != nil:
 			t.over = true

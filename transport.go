@@ -11,6 +11,7 @@ import (
 	"net"
 	"os"
 	"slices"
+	"strings"
 	"syscall"
 	"time"
 
@@ -54,6 +55,7 @@ type transport struct {
 	writable bool // the same for a write
 	hungUp   bool // the end has been reported: read until it is there
 	oneWay   bool // a pipe to write to: nothing is ever read
+	exact    bool // a read that comes back short has taken all
 
 	full      bool // out went above high, and not yet down to low
 	endWanted bool // writeEOF was called
@@ -99,6 +101,8 @@ const (
 func (t *transport) init(l *EventLoop, network string, c consumer) {
 	t.loop, t.network, t.consumer = l, network, c
 	t.high, t.low = defaultHigh, defaultLow
+	// A terminal gives a line at a time, a Unix socket stops at descriptors.
+	t.exact = strings.HasPrefix(network, "tcp")
 }
 
 // use takes over conn, whose events t handles.
@@ -194,11 +198,15 @@ func (t *transport) receive(p []byte) (int, error) {
 		// heard it. The peer has not ended the stream.
 		err = t.writeErr
 	}
-	if err == seam.ErrWouldBlock || err == nil && n < len(p) && !t.hungUp {
-		// After a short read there is nothing more; asking would only tell that.
+	if t.emptied(n, len(p), err) {
 		t.readable = false
 	}
 	return n, err
+}
+
+// emptied reports whether a read of n bytes into room has taken all that was there.
+func (t *transport) emptied(n, room int, err error) bool {
+	return err == seam.ErrWouldBlock || err == nil && n < room && t.exact && !t.hungUp
 }
 
 // write sends p, and keeps a copy of what there is no room for.

@@ -30,7 +30,11 @@ func (n *Network) AdoptConn(c net.Conn, h seam.Handler) (seam.Conn, error) {
 		unix.Close(fd)
 		return nil, os.NewSyscallError("getpeername", err)
 	}
-	return n.attached(conn, h)
+	if err := conn.Attach(h); err != nil {
+		conn.Close()
+		return nil, err
+	}
+	return conn, nil
 }
 
 // AdoptListener takes over a listening socket, as in seam.Adopter.
@@ -75,20 +79,19 @@ func (n *Network) AdoptFile(f *os.File, h seam.Handler) (seam.Conn, error) {
 		unix.Close(fd)
 		return nil, os.NewSyscallError("fcntl", err)
 	}
-	return n.attached(&Conn{fd: fd, net: n, file: a}, h)
+	c := &Conn{fd: fd, net: n, file: a}
+	if err := c.Attach(h); errors.Is(err, unix.EPERM) {
+		h.Ready(seam.Readable | seam.Writable) // a device that is always ready, like /dev/null
+	} else if err != nil {
+		c.Close()
+		return nil, err
+	}
+	return c, nil
 }
 
 func isTerminal(f *os.File) bool {
 	info, err := f.Stat()
 	return err == nil && info.Mode()&os.ModeCharDevice != 0
-}
-
-func (n *Network) attached(c *Conn, h seam.Handler) (seam.Conn, error) {
-	if err := c.Attach(h); err != nil {
-		c.Close()
-		return nil, err
-	}
-	return c, nil
 }
 
 // takeSocket returns a descriptor for the socket of c, and closes c. Package net
