@@ -24,7 +24,7 @@ func (t *transport) adoptPipe(op string, f *os.File, toWrite bool) error {
 		f.Close()
 		return err
 	}
-	conn, err := a.AdoptFile(f, t)
+	conn, err := a.AdoptFile(f, toWrite, t)
 	if err != nil {
 		return &net.OpError{Op: "open", Net: t.network, Addr: target{t.network, f.Name()}, Err: err}
 	}

@@ -127,8 +127,10 @@ func TestReadPipe(t *testing.T) {
 			p := &witness{keep: true} // a pipe has no other half to keep
 			runStreams(t, func(ctx context.Context) error {
 				tr := readPipe(t, ctx, r, p)
-				if _, err := r.Read(make([]byte, 1)); !errors.Is(err, os.ErrClosed) {
-					t.Errorf("the file is open still: %v", err)
+				if !onPortable { // which may go on using it
+					if _, err := r.Read(make([]byte, 1)); !errors.Is(err, os.ErrClosed) {
+						t.Errorf("the file is open still: %v", err)
+					}
 				}
 				if tr.LocalAddr().String() != r.Name() || tr.CanWriteEOF() || !tr.IsReading() || !strings.HasPrefix(tr.String(), "<Transport open "+r.Name()) {
 					t.Errorf("it is %v", tr)

@@ -1250,6 +1250,9 @@ func TestCreateConnectionFails(t *testing.T) {
 		}
 	})
 	t.Run("a connection that is no socket", func(t *testing.T) {
+		if onPortable {
+			t.Skip("the portable backend takes over any connection")
+		}
 		c, other := net.Pipe()
 		runStreams(t, func(ctx context.Context) error {
 			_, _, err := asyncio.CreateConnection(ctx, "", "", factory, &asyncio.ConnOptions{Conn: c})
@@ -1302,8 +1305,10 @@ func TestExistingConnection(t *testing.T) {
 				if tr.LocalAddr().String() != local || tr.RemoteAddr().String() != remote {
 					t.Errorf("it is %v", tr)
 				}
-				if _, err := here.Write(nil); !errors.Is(err, net.ErrClosed) {
-					t.Errorf("the old connection can be used still: %v", err)
+				if !onPortable { // which goes on using it
+					if _, err := here.Write(nil); !errors.Is(err, net.ErrClosed) {
+						t.Errorf("the old connection can be used still: %v", err)
+					}
 				}
 				tr.Write([]byte("answer"))
 				comesTrue(t, ctx, "data", func() bool { return string(p.data) == "early" })

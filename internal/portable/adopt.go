@@ -67,30 +67,66 @@ func isPacket(a net.Addr) bool {
 // If the system cannot interrupt a read of the file (on Windows nearly always), a
 // goroutine that is blocked in one stays behind when the Conn is closed, until the
 // read returns.
-func (n *Network) AdoptFile(f *os.File, h seam.Handler) (seam.Conn, error) {
+func (n *Network) AdoptFile(f *os.File, toWrite bool, h seam.Handler) (seam.Conn, error) {
 	info, err := f.Stat()
 	if err != nil {
 		f.Close()
 		return nil, plain(err)
 	}
+	var c *Conn
 	if info.Mode()&fs.ModeSocket != 0 {
-		c, err := net.FileConn(f)
-		f.Close()
-		if err != nil {
-			return nil, plain(err)
-		}
-		return n.AdoptConn(c, h)
+		c, err = n.adoptSocket(f)
+	} else {
+		c, err = n.adoptFile(f, info.Mode())
 	}
-	a := &file{name: f.Name(), device: info.Mode()&fs.ModeCharDevice != 0}
-	if a.File, a.wasBlocking, err = interruptible(f); err != nil {
+	if err != nil {
 		f.Close()
+		return nil, plain(err)
+	}
+	c.toWrite = toWrite
+	return n.attached(c, h)
+}
+
+// adoptSocket takes over a socket that came as a file.
+func (n *Network) adoptSocket(f *os.File) (*Conn, error) {
+	stream, err := net.FileConn(f)
+	if err != nil {
 		return nil, err
 	}
-	a.keep = a.File == f && standard(f)
+	if isPacket(stream.LocalAddr()) {
+		stream.Close()
+		return nil, os.NewSyscallError("adopt", syscall.EPROTOTYPE)
+	}
+	c := n.newConn(stream)
+	c.local, c.remote = fileAddr(f.Name()), fileAddr(f.Name())
+	if canInterrupt(f) {
+		f.Close()
+	} else {
+		c.blocking = f
+	}
+	return c, nil
+}
+
+// adoptFile takes over a pipe or a device.
+func (n *Network) adoptFile(f *os.File, mode fs.FileMode) (*Conn, error) {
+	a := &file{name: f.Name(), device: mode&fs.ModeCharDevice != 0, pipe: mode&fs.ModeNamedPipe != 0}
+	var blocking bool
+	var err error
+	if a.File, blocking, err = interruptible(f); err != nil {
+		return nil, err
+	}
 	c := n.newConn(a)
 	c.file = a
 	c.stuck = !canInterrupt(a.File)
-	return n.attached(c, h)
+	switch {
+	case blocking:
+		c.blocking = f
+	case a.File == f:
+		a.keep = standard(f)
+	case !standard(f):
+		f.Close()
+	}
+	return c, nil
 }
 
 // canInterrupt reports whether a deadline, and so Close, ends a read of f.
@@ -111,20 +147,16 @@ func standard(f *os.File) bool {
 // A file is a file as a net.Conn, and its own address.
 type file struct {
 	*os.File
-	name        string
-	device      bool // a terminal, say
-	wasBlocking bool // and shall be so again
-	keep        bool // Close leaves it open: others rely on its number
+	name   string
+	device bool // a terminal, say
+	pipe   bool // or a FIFO
+	keep   bool // Close leaves it open: others rely on its number
 }
 
-// Close closes the file, and makes it blocking again if it was: the programs that
-// share it, the shell above all, rely on that.
+// Close closes the file, unless others rely on it.
 func (f *file) Close() error {
 	if f.keep {
 		return nil
-	}
-	if f.wasBlocking {
-		makeBlocking(f.File)
 	}
 	return f.File.Close()
 }
@@ -143,28 +175,38 @@ func (f *file) readError(err error) error {
 	return err
 }
 
-// cannotRead reports whether err is what reading a file for writing only returns.
-func cannotRead(err error) bool {
-	return errors.Is(err, syscall.EBADF) || errors.Is(err, fs.ErrPermission)
+// awaitReadable waits until there is something to read, the end included. A FIFO that
+// nobody has opened to write to yet is not at its end, though a read would say so.
+func (f *file) awaitReadable() {
+	if raw, err := f.SyscallConn(); err == nil {
+		raw.Read(readable) // after an error the coming read fails, too
+	}
 }
 
-// watch reports it when the other end of a file for writing only is closed, if the
-// system tells.
-func (f *file) watch(c *Conn) {
-	raw, err := f.SyscallConn()
-	if err != nil || c.stuck {
+// watch reports it when nobody can read any more what is written to c, if the system
+// tells. It reads nothing.
+func (c *Conn) watch() {
+	s, ok := c.stream.(syscall.Conn)
+	if !ok || c.stuck {
 		return
 	}
+	raw, err := s.SyscallConn()
+	if err != nil {
+		return
+	}
+	c.mu.Lock()
 	c.goroutines++
+	c.mu.Unlock()
+	pipe := c.file != nil && c.file.pipe
 	go func() {
 		asked := false
 		err := raw.Read(func(fd uintptr) bool {
 			again := asked
 			asked = true
-			return again || otherEndClosed(fd) // else wait
+			return otherEndClosed(fd, pipe && again) // else wait
 		})
 		if err == nil {
-			c.report(seam.Readable | seam.Writable | seam.Failed)
+			c.report(seam.Readable | seam.Writable | seam.HungUp | seam.Failed)
 		}
 		c.mu.Lock()
 		c.exit()

@@ -36,6 +36,8 @@ type Conn struct {
 	file      *file              // what the stream is, if it is no socket
 	started   bool               // receive was started, by the loop
 	stuck     bool               // Close does not end a read that is under way: receive does not count
+	toWrite   bool               // nothing is read: there is no receive
+	blocking  *os.File           // has the same open as stream, and was in blocking mode; nil if there is none
 
 	mu     sync.Mutex
 	room   sync.Cond // in has room, or the Conn is ending
@@ -114,6 +116,11 @@ func (c *Conn) Attach(h seam.Handler) error {
 	}
 	c.handler = h
 	c.started = true
+	if c.toWrite {
+		c.report(seam.Writable)
+		c.watch()
+		return nil
+	}
 	if !c.stuck {
 		c.mu.Lock()
 		c.goroutines++
@@ -138,6 +145,9 @@ func (c *Conn) exit() {
 func (c *Conn) receive() {
 	probe := make([]byte, probeSize)
 	more, limited := false, false
+	if c.file != nil && !c.stuck {
+		c.file.awaitReadable()
+	}
 	for {
 		p := probe
 		if more != limited {
@@ -263,8 +273,6 @@ func (c *Conn) endReading(err error) {
 	switch {
 	case err == io.EOF:
 		c.report(seam.Readable | seam.HungUp)
-	case c.file != nil && cannotRead(err):
-		c.file.watch(c) // it is for writing only, which is nothing to report
 	default:
 		if c.system && c.writeErr == nil && !c.sending {
 			c.writeErr = err // the connection has broken
@@ -388,7 +396,7 @@ func (c *Conn) send() {
 			c.breakOff()
 		}
 		c.mu.Unlock()
-		c.stream.Close()
+		c.closeStream()
 		c.mu.Lock()
 	}
 	c.exit()
@@ -431,7 +439,7 @@ func (c *Conn) failWriting(err error) {
 	}
 	c.writeErr = err
 	c.out.discard()
-	if c.system && toldOnce && c.readErr == nil && !c.heldEOF && !c.stalled && !c.ending && errors.Is(err, syscall.EPIPE) {
+	if c.system && toldOnce && !c.toWrite && c.readErr == nil && !c.heldEOF && !c.stalled && !c.ending && errors.Is(err, syscall.EPIPE) {
 		// A read may be hearing why.
 		c.heldErr = true
 		c.stream.SetReadDeadline(longAgo)
@@ -542,13 +550,13 @@ func (c *Conn) close(reset bool) error {
 		return nil
 	case background: // it may have to say good-bye first
 		go func() {
-			c.stream.Close()
+			c.closeStream()
 			c.mu.Lock()
 			c.exit()
 		}()
 		return nil
 	default:
-		return plain(c.stream.Close())
+		return plain(c.closeStream())
 	}
 }
 
@@ -568,9 +576,25 @@ func (c *Conn) breakOff() {
 func (c *Conn) cut() {
 	c.mu.Lock()
 	c.breakOff()
-	stream := c.stream
 	c.mu.Unlock()
-	stream.Close()
+	c.closeStream()
+}
+
+// closeStream closes the stream, and makes the file blocking again if it was: the
+// programs that share it, the shell above all, rely on that.
+func (c *Conn) closeStream() error {
+	err := c.stream.Close()
+	c.mu.Lock()
+	blocking := c.blocking
+	c.blocking = nil
+	c.mu.Unlock()
+	if blocking != nil {
+		makeBlocking(blocking)
+		if !standard(blocking) {
+			blocking.Close()
+		}
+	}
+	return err
 }
 
 // LocalAddr returns the address of this end; nil before it is connected.

@@ -11,8 +11,8 @@ import (
 	"syscall"
 )
 
-// interruptible returns f, or another *os.File in its place that package os does
-// not block a thread for, and says whether others may notice.
+// interruptible returns f, or a second *os.File for the same that package os does
+// not block a thread for, and says whether the file was in blocking mode.
 func interruptible(f *os.File) (*os.File, bool, error) {
 	pollable := canInterrupt(f)
 	if pollable && !standard(f) {
@@ -27,9 +27,6 @@ func interruptible(f *os.File) (*os.File, bool, error) {
 			syscall.Close(fd)
 			return nil, false, os.NewSyscallError("fcntl", err)
 		}
-	}
-	if !standard(f) {
-		f.Close()
 	}
 	return os.NewFile(uintptr(fd), f.Name()), !pollable, nil
 }

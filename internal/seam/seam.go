@@ -141,8 +141,9 @@ type Adopter interface {
 
 	// AdoptFile takes over one end of a pipe, a FIFO, a socket or a character
 	// device. Of a pipe, the half that it has not answers with an error.
-	// CloseWrite of what is no socket is Close.
-	AdoptFile(f *os.File, h Handler) (Conn, error)
+	// CloseWrite of what is no socket is Close. With toWrite, Read is not called,
+	// and what can be read is left to others, who may have the same file open.
+	AdoptFile(f *os.File, toWrite bool, h Handler) (Conn, error)
 }
 
 // A Watcher polls descriptors of others.

@@ -59,7 +59,7 @@ func (n *Network) AdoptListener(ln net.Listener, opts seam.ListenOptions, h seam
 
 // AdoptFile takes over a pipe or a device, as in seam.Adopter. Standard input,
 // output and error stay open, since others rely on their numbers.
-func (n *Network) AdoptFile(f *os.File, h seam.Handler) (seam.Conn, error) {
+func (n *Network) AdoptFile(f *os.File, _ bool, h seam.Handler) (seam.Conn, error) {
 	a := &adoptedFile{name: f.Name()}
 	a.terminal = isTerminal(f)
 	fd, err := duplicate(f)
