@@ -319,8 +319,13 @@ func TestServerListens(t *testing.T) {
 	})
 	t.Run("SRV-001 SRV-002 not before it is started", func(t *testing.T) {
 		onServer(t, "tcp", "127.0.0.1:0", &asyncio.ServerOptions{StartLater: true}, func(ctx context.Context, srv *asyncio.Server) error {
-			if _, err := visits(ctx, srv.Addr(), "x"); srv.IsServing() || !errors.Is(err, syscall.ECONNREFUSED) {
-				t.Errorf("it serves: %v, %v", srv, err)
+			if srv.IsServing() {
+				t.Errorf("it serves: %v", srv)
+			}
+			if !onPortable { // where connections wait
+				if _, err := visits(ctx, srv.Addr(), "x"); !errors.Is(err, syscall.ECONNREFUSED) {
+					t.Errorf("it listens: %v", err)
+				}
 			}
 			elsewhere(func() { mistake(t, srv.StartServing(), asyncio.ErrWrongGoroutine) })
 			for range 2 {
@@ -340,8 +345,10 @@ func TestServerListens(t *testing.T) {
 		path := socketPath(t)
 		onServer(t, "unix", path, &asyncio.ServerOptions{StartLater: true}, func(ctx context.Context, srv *asyncio.Server) error {
 			addr := srv.Addr()
-			if _, err := visits(ctx, addr, "x"); !errors.Is(err, syscall.ECONNREFUSED) {
-				t.Errorf("it serves: %v", err)
+			if !onPortable { // where connections wait
+				if _, err := visits(ctx, addr, "x"); !errors.Is(err, syscall.ECONNREFUSED) {
+					t.Errorf("it listens: %v", err)
+				}
 			}
 			serving := asyncio.Go(ctx, srv.ServeForever)
 			asyncio.Yield(ctx)
@@ -390,8 +397,10 @@ func TestServerListens(t *testing.T) {
 				if srv.Addr().String() != ln.Addr().String() || srv.Addr().Network() != network {
 					t.Errorf("it listens at %v", srv.Addr())
 				}
-				if _, err := ln.Accept(); !errors.Is(err, net.ErrClosed) {
-					t.Errorf("the old listener can be used still: %v", err)
+				if !onPortable { // which goes on using it
+					if _, err := ln.Accept(); !errors.Is(err, net.ErrClosed) {
+						t.Errorf("the old listener can be used still: %v", err)
+					}
 				}
 				io.WriteString(early, "early")
 				early.(interface{ CloseWrite() error }).CloseWrite()

@@ -359,6 +359,18 @@ func withRecordWriter(t *testing.T, handler asyncio.Handler, client func(w *reco
 	}, opts...)
 }
 
+// fills waits until the network takes no more, and returns how much is left.
+func fills(ctx context.Context, w *asyncio.StreamWriter) int {
+	left := w.Buffered()
+	for same := 0; same < 20; same++ {
+		asyncio.Sleep(ctx, time.Millisecond)
+		if now := w.Buffered(); now != left {
+			left, same = now, 0
+		}
+	}
+	return left
+}
+
 func TestTLSKeyUpdates(t *testing.T) {
 	leavesNothing(t)
 	t.Run("while a write waits", func(t *testing.T) {
@@ -368,7 +380,7 @@ func TestTLSKeyUpdates(t *testing.T) {
 			w.Write(data)
 			draining := asyncio.Go(ctx, w.Drain)
 			asyncio.Yield(ctx)
-			before := w.Buffered()
+			before := fills(ctx, w)
 			if before == 0 || draining.Done() {
 				t.Errorf("%d bytes wait, %v", before, draining)
 			}
@@ -436,7 +448,7 @@ func TestTLSKeyUpdates(t *testing.T) {
 		withRecordWriter(t, func(ctx context.Context, r *asyncio.StreamReader, w *asyncio.StreamWriter) error {
 			defer refused.open()
 			w.Write(make([]byte, 8<<20))
-			before := w.Buffered()
+			before := fills(ctx, w)
 			waiting.open()
 			read := 0
 			for p := make([]byte, 100); ; {

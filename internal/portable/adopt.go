@@ -18,7 +18,7 @@ import (
 // a *tls.Conn, an end of a net.Pipe. CloseWrite returns errors.ErrUnsupported if it
 // has no such method.
 func (n *Network) AdoptConn(c net.Conn, h seam.Handler) (seam.Conn, error) {
-	if isPacket(c.LocalAddr()) {
+	if !isStream(c.LocalAddr()) {
 		c.Close()
 		return nil, os.NewSyscallError("adopt", syscall.EPROTOTYPE)
 	}
@@ -37,6 +37,10 @@ func (n *Network) attached(c *Conn, h seam.Handler) (seam.Conn, error) {
 // AdoptListener takes over a listening socket, as in seam.Adopter. Any net.Listener
 // will do.
 func (n *Network) AdoptListener(ln net.Listener, opts seam.ListenOptions, h seam.Handler) (seam.Listener, error) {
+	if !isStream(ln.Addr()) {
+		ln.Close()
+		return nil, os.NewSyscallError("adopt", syscall.EPROTOTYPE)
+	}
 	return n.newListener(ln, opts, h), nil
 }
 
@@ -48,6 +52,13 @@ func (n *Network) AdoptPacket(c net.PacketConn, h seam.Handler) (seam.PacketConn
 	}
 	c.SetDeadline(time.Time{})
 	return n.newPacketConn(c, h), nil
+}
+
+// isStream reports whether a may be the address of a stream. A Unix socket that keeps
+// the boundaries of messages is none.
+func isStream(a net.Addr) bool {
+	u, ok := a.(*net.UnixAddr)
+	return !isPacket(a) && (!ok || u == nil || u.Net != "unixpacket")
 }
 
 // isPacket reports whether a is the address of a socket for datagrams.
@@ -93,7 +104,7 @@ func (n *Network) adoptSocket(f *os.File) (*Conn, error) {
 	if err != nil {
 		return nil, err
 	}
-	if isPacket(stream.LocalAddr()) {
+	if !isStream(stream.LocalAddr()) {
 		stream.Close()
 		return nil, os.NewSyscallError("adopt", syscall.EPROTOTYPE)
 	}
