@@ -99,8 +99,9 @@ func TestBlackHole(t *testing.T) {
 		}
 		c.SetReadDeadline(soon())
 		timedOut(t, readError(c))
+		data := pattern(20 << 20) // which takes time
 		c.SetWriteDeadline(soon())
-		n, err := c.Write(pattern(20 << 20))
+		n, err := c.Write(data)
 		timedOut(t, err)
 		if n == 0 || w.Buffered() == 0 {
 			t.Errorf("%d bytes were taken, %d are buffered", n, w.Buffered())
