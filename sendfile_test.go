@@ -243,6 +243,8 @@ func TestSendFile(t *testing.T) {
 				return err
 			}, func(ctx context.Context, s fileSender) error {
 				sends(t, ctx, s, f, nil, int64(len(content)))
+				s.Close() // what was copied may wait still
+				comesTrue(t, ctx, "the end", func() bool { return strings.Contains(fmt.Sprint(s), " closed ") })
 				return nil
 			})
 		})
