@@ -489,7 +489,7 @@ func (t *transport) discard() {
 	for round := 0; !t.over && t.readable && round < discardRound; {
 		n, err := t.conn.Read(p)
 		switch {
-		case t.emptied(n, len(p), err):
+		case err == seam.ErrWouldBlock:
 			t.readable = false
 		case err != nil:
 			t.over = true

@@ -11,7 +11,6 @@ import (
 	"net"
 	"os"
 	"slices"
-	"strings"
 	"syscall"
 	"time"
 
@@ -55,7 +54,6 @@ type transport struct {
 	writable bool // the same for a write
 	hungUp   bool // the end has been reported: read until it is there
 	oneWay   bool // a pipe to write to: nothing is ever read
-	exact    bool // a read that comes back short has taken all
 
 	full      bool // out went above high, and not yet down to low
 	endWanted bool // writeEOF was called
@@ -101,8 +99,6 @@ const (
 func (t *transport) init(l *EventLoop, network string, c consumer) {
 	t.loop, t.network, t.consumer = l, network, c
 	t.high, t.low = defaultHigh, defaultLow
-	// A terminal gives a line at a time, a Unix socket stops at descriptors.
-	t.exact = strings.HasPrefix(network, "tcp")
 }
 
 // use takes over conn, whose events t handles.
@@ -198,15 +194,12 @@ func (t *transport) receive(p []byte) (int, error) {
 		// heard it. The peer has not ended the stream.
 		err = t.writeErr
 	}
-	if t.emptied(n, len(p), err) {
+	if err == seam.ErrWouldBlock {
+		// A short read does not say so much: a terminal gives a line at a time, a Unix
+		// socket stops behind descriptors, TCP before urgent data.
 		t.readable = false
 	}
 	return n, err
-}
-
-// emptied reports whether a read of n bytes into room has taken all that was there.
-func (t *transport) emptied(n, room int, err error) bool {
-	return err == seam.ErrWouldBlock || err == nil && n < room && t.exact && !t.hungUp
 }
 
 // write sends p, and keeps a copy of what there is no room for.

@@ -213,7 +213,7 @@ func readiness(events uint32) seam.Readiness {
 	if events&unix.EPOLLOUT != 0 {
 		r |= seam.Writable
 	}
-	if events&(unix.EPOLLRDHUP|unix.EPOLLPRI) != 0 {
+	if events&unix.EPOLLRDHUP != 0 {
 		r |= seam.Readable | seam.HungUp
 	}
 	if events&unix.EPOLLHUP != 0 {

@@ -52,8 +52,8 @@ const (
 	Readable Readiness = 1 << iota
 	// Writable: there is room for bytes, or a connection attempt has ended.
 	Writable
-	// HungUp: the peer has closed its sending half, or the whole connection, or
-	// has sent something urgent. More than one read may be there to take.
+	// HungUp: the peer has closed its sending half, or the whole connection.
+	// What it sent before may still be there to read.
 	HungUp
 	// Failed: the connection has broken, or its attempt has failed.
 	Failed
@@ -61,10 +61,8 @@ const (
 
 // A Handler is told about readiness. Ready is called from inside Poller.Wait.
 // Reports are edge-triggered: one comes when something becomes possible, and
-// not again until an operation has returned ErrWouldBlock, or come back short on TCP.
-// After HungUp or Failed a short Read is not enough: the end of the stream may
-// have been reported together with its last bytes, so read until there is an
-// error. Reports may be spurious.
+// not again until a Read has returned ErrWouldBlock, or a Write that or less than all. A
+// short Read is not enough: there may be more, or the end. Reports may be spurious.
 type Handler interface {
 	Ready(r Readiness)
 }
