@@ -242,7 +242,7 @@ func (b *breaking) run() {
 // watchWriting calls PauseWriting or ResumeWriting when it is time to.
 func (t *Transport) watchWriting() {
 	switch {
-	case t.tr.closed || !t.made:
+	case t.tr.closed || !t.made || t.tr.writeErr != nil: // nobody shall write any more
 	case t.tr.full && !t.stopped:
 		t.stopped = true
 		t.guard("PauseWriting", false, t.Protocol().PauseWriting)
