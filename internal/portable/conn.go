@@ -53,7 +53,7 @@ type Conn struct {
 	sending   bool // send runs
 	full      bool // there was no room in out
 	writeErr  error
-	heldErr   bool // writeErr is not made known until what has arrived is read
+	heldErr   bool // writeErr is EPIPE, but a read that is under way may know better
 	endWanted bool // CloseWrite was called
 	endDone   bool
 	deadline  time.Time // of the writes; zero before Close
@@ -184,7 +184,7 @@ func (c *Conn) limitReading(limited bool) {
 	c.mu.Lock()
 	defer c.mu.Unlock()
 	switch {
-	case c.ending: // it is to return at once
+	case c.ending || c.heldErr: // it is to return at once
 	case limited:
 		c.stream.SetReadDeadline(time.Now().Add(while))
 	default:
@@ -211,7 +211,6 @@ func (c *Conn) reserve() []byte {
 func (c *Conn) waitForRoom(n int) {
 	for c.in.room() < n && !c.ending {
 		c.stalled = true
-		c.releaseErr(nil)
 		c.room.Wait()
 	}
 	c.stalled = false
@@ -241,12 +240,10 @@ func (c *Conn) received(p []byte, reserved bool, err error) bool {
 	} else {
 		c.in.settle()
 	}
-	if errors.Is(err, os.ErrDeadlineExceeded) { // which limitReading has set
+	if errors.Is(err, os.ErrDeadlineExceeded) { // which limitReading or failWriting has set
 		err = nil
 	}
-	if err != nil {
-		c.releaseErr(err)
-	}
+	c.releaseErr(err)
 	switch {
 	case err == nil:
 		return true
@@ -442,19 +439,14 @@ func (c *Conn) failWriting(err error) {
 	}
 	c.writeErr = err
 	c.out.discard()
-	if c.system && toldOnce && !c.toWrite && c.readErr == nil && !c.heldEOF && !c.stalled && !c.ending && broken(err) {
-		// What arrived before is read first, and a read may be hearing why. It does not
-		// wait: the connection is gone.
+	if c.system && toldOnce && !c.toWrite && c.readErr == nil && !c.heldEOF && !c.stalled && !c.ending && errors.Is(err, syscall.EPIPE) {
+		// A read may be hearing why.
 		c.heldErr = true
+		c.stream.SetReadDeadline(longAgo)
 		return
 	}
 	c.full = false
 	c.report(seam.Writable | seam.Failed)
-}
-
-// broken reports whether err says that there is no connection any more.
-func broken(err error) bool {
-	return errors.Is(err, syscall.EPIPE) || errors.Is(err, syscall.ECONNRESET)
 }
 
 // releaseErr makes known the error that failWriting has held back, or the one that
@@ -464,6 +456,7 @@ func (c *Conn) releaseErr(readErr error) {
 		return
 	}
 	c.heldErr = false
+	c.stream.SetReadDeadline(time.Time{})
 	if readErr != nil && readErr != io.EOF {
 		c.writeErr = plain(readErr)
 	}
