@@ -58,7 +58,7 @@ func checkChat(t *testing.T, lines []string) {
 			"* Ann comes into the garden", "* Bob comes into the garden", "Ann: how nice and quiet it is here", "Bob: good-bye",
 		},
 		"Cyd": {"* Cyd comes into the lobby", "* Cyd comes into the cellar", "* Dan comes into the cellar", "* Dan has left"},
-		"Dan": nil,
+		"Dan": {"* Cyd goes to the cellar"},
 	} {
 		var heard []string
 		for _, line := range lines {

@@ -110,18 +110,22 @@ func connect(ctx context.Context, path, name string) (*client, error) {
 
 func (c *client) say(line string) { c.writer.WriteString(line + "\n") }
 
-// hear reads until a line has come that contains text. It prints what it hears.
-func (c *client) hear(ctx context.Context, text string) error {
+// hear reads until a line has come that contains one of the texts, and returns that
+// text. It prints what it hears.
+func (c *client) hear(ctx context.Context, texts ...string) (string, error) {
 	for {
 		line, err := c.reader.ReadLine(ctx)
 		if err != nil {
-			return fmt.Errorf("%s waits for %q: %w", c.name, text, err)
+			return "", fmt.Errorf("%s waits for %q: %w", c.name, texts, err)
 		}
-		if s := string(bytes.TrimSpace(line)); !strings.Contains(s, chatter) {
-			fmt.Printf("%s hears  %s\n", c.name, s)
+		heard := string(bytes.TrimSpace(line))
+		if !strings.Contains(heard, chatter) {
+			fmt.Printf("%s hears  %s\n", c.name, heard)
 		}
-		if bytes.Contains(line, []byte(text)) {
-			return nil
+		for _, text := range texts {
+			if strings.Contains(heard, text) {
+				return text, nil
+			}
 		}
 	}
 }
@@ -129,53 +133,57 @@ func (c *client) hear(ctx context.Context, text string) error {
 var chatter = strings.Repeat("bla", 1000)
 
 func ann(ctx context.Context, c *client) error {
-	if err := c.hear(ctx, "* Bob comes into the lobby"); err != nil {
+	if _, err := c.hear(ctx, "* Bob comes into the lobby"); err != nil {
 		return err
 	}
 	c.say("hello Bob, meet me in the garden")
 	c.say("/join garden")
-	if err := c.hear(ctx, "* Bob comes into the garden"); err != nil {
+	if _, err := c.hear(ctx, "* Bob comes into the garden"); err != nil {
 		return err
 	}
 	c.say("how nice and quiet it is here")
-	return c.hear(ctx, "Bob: good-bye")
+	_, err := c.hear(ctx, "Bob: good-bye")
+	return err
 }
 
 func bob(ctx context.Context, c *client) error {
-	if err := c.hear(ctx, "* Ann goes to the garden"); err != nil {
+	if _, err := c.hear(ctx, "* Ann goes to the garden"); err != nil {
 		return err
 	}
 	c.say("/join garden")
-	if err := c.hear(ctx, "quiet"); err != nil {
+	if _, err := c.hear(ctx, "quiet"); err != nil {
 		return err
 	}
 	c.say("good-bye")
-	return c.hear(ctx, "good-bye")
+	_, err := c.hear(ctx, "good-bye")
+	return err
 }
 
-// cyd talks until the one who does not listen is gone.
+// cyd talks until the one who does not listen is gone. She does listen, to herself.
 func cyd(ctx context.Context, c *client) error {
-	c.say("/join cellar")
-	if err := c.hear(ctx, "* Dan comes into the cellar"); err != nil {
+	if _, err := c.hear(ctx, "* Dan comes into the lobby"); err != nil {
 		return err
 	}
-	talking := asyncio.Go(ctx, func(ctx context.Context) error {
-		for {
-			c.say(chatter)
-			if err := c.writer.Drain(ctx); err != nil {
-				return err
-			}
-			if err := asyncio.Yield(ctx); err != nil {
-				return err
-			}
+	c.say("/join cellar")
+	if _, err := c.hear(ctx, "* Dan comes into the cellar"); err != nil {
+		return err
+	}
+	for {
+		c.say(chatter)
+		switch heard, err := c.hear(ctx, chatter, "* Dan has left"); {
+		case err != nil:
+			return err
+		case heard != chatter:
+			return nil
 		}
-	})
-	defer talking.Cancel(nil)
-	return c.hear(ctx, "* Dan has left")
+	}
 }
 
-// dan goes to the cellar, too, and reads nothing.
+// dan follows to the cellar, and reads nothing there.
 func dan(ctx context.Context, c *client) error {
+	if _, err := c.hear(ctx, "* Cyd goes to the cellar"); err != nil {
+		return err
+	}
 	c.say("/join cellar")
 	return asyncio.Sleep(ctx, time.Hour)
 }
@@ -208,7 +216,7 @@ func party(ctx context.Context, path, one string, first script, two string, seco
 		return err
 	}
 	defer c.writer.Close()
-	if err := c.hear(ctx, "* "+one+" comes"); err != nil {
+	if _, err := c.hear(ctx, "* "+one+" comes"); err != nil {
 		return err
 	}
 	d, err := connect(ctx, path, two)

@@ -53,8 +53,8 @@ type Conn struct {
 	sending   bool // send runs
 	full      bool // there was no room in out
 	writeErr  error
-	heldErr   bool // writeErr is EPIPE, but a read that is under way may know better
-	endWanted bool // CloseWrite was called
+	heldErr   *time.Timer // not nil: writeErr is not told yet, for what has arrived comes first; at the latest then
+	endWanted bool        // CloseWrite was called
 	endDone   bool
 	deadline  time.Time // of the writes; zero before Close
 
@@ -69,6 +69,9 @@ type Conn struct {
 // probeSize is how much is read at first: an idle connection holds no more than
 // that. What fills it is followed by reads of as much as there is room for.
 const probeSize = 512
+
+// holdTime is how long an error of writing waits for reads to go on.
+const holdTime = 100 * time.Millisecond
 
 // lingerTime is how long a closed connection has to send what was written to it.
 const lingerTime = 30 * time.Second
@@ -184,7 +187,7 @@ func (c *Conn) limitReading(limited bool) {
 	c.mu.Lock()
 	defer c.mu.Unlock()
 	switch {
-	case c.ending || c.heldErr: // it is to return at once
+	case c.ending: // it is to return at once
 	case limited:
 		c.stream.SetReadDeadline(time.Now().Add(while))
 	default:
@@ -240,12 +243,14 @@ func (c *Conn) received(p []byte, reserved bool, err error) bool {
 	} else {
 		c.in.settle()
 	}
-	if errors.Is(err, os.ErrDeadlineExceeded) { // which limitReading or failWriting has set
+	if errors.Is(err, os.ErrDeadlineExceeded) { // which limitReading has set
 		err = nil
 	}
-	c.releaseErr(err)
 	switch {
 	case err == nil:
+		if c.heldErr != nil && len(p) > 0 {
+			c.heldErr.Reset(holdTime)
+		}
 		return true
 	case err == io.EOF && c.sending && toldOnce && c.system:
 		// A write may be hearing that the connection has broken: then this is
@@ -266,6 +271,7 @@ var longAgo = time.Unix(1, 0)
 
 // endReading sets the error that comes after what has arrived.
 func (c *Conn) endReading(err error) {
+	c.releaseErr(err)
 	if err == io.EOF && c.writeErr != nil && !errors.Is(c.writeErr, syscall.EPIPE) {
 		err = c.writeErr
 	}
@@ -336,7 +342,7 @@ func (c *Conn) Writev(v [][]byte) (int, error) {
 		if c.stream == nil && c.writeErr == nil { // it is connecting, and will be reported
 			return 0, seam.ErrWouldBlock
 		}
-		if c.heldErr {
+		if c.heldErr != nil {
 			c.full = true
 			return 0, seam.ErrWouldBlock
 		}
@@ -417,7 +423,7 @@ func (c *Conn) sent(n int, err error) {
 		c.failWriting(plain(err))
 	}
 	c.releaseEOF()
-	if c.full && !c.heldErr && c.out.room() > 0 {
+	if c.full && c.heldErr == nil && c.out.room() > 0 {
 		c.full = false
 		c.report(seam.Writable)
 	}
@@ -439,10 +445,14 @@ func (c *Conn) failWriting(err error) {
 	}
 	c.writeErr = err
 	c.out.discard()
-	if c.system && toldOnce && !c.toWrite && c.readErr == nil && !c.heldEOF && !c.stalled && !c.ending && errors.Is(err, syscall.EPIPE) {
-		// A read may be hearing why.
-		c.heldErr = true
-		c.stream.SetReadDeadline(longAgo)
+	if c.system && toldOnce && !c.toWrite && c.readErr == nil && !c.heldEOF && !c.ending {
+		// What has arrived is to be read before this is known, and a read may be
+		// hearing a better reason. After most errors reads end, too.
+		c.heldErr = time.AfterFunc(holdTime, func() {
+			c.mu.Lock()
+			defer c.mu.Unlock()
+			c.releaseErr(nil)
+		})
 		return
 	}
 	c.full = false
@@ -452,13 +462,16 @@ func (c *Conn) failWriting(err error) {
 // releaseErr makes known the error that failWriting has held back, or the one that
 // a read has met.
 func (c *Conn) releaseErr(readErr error) {
-	if !c.heldErr {
+	if c.heldErr == nil {
 		return
 	}
-	c.heldErr = false
-	c.stream.SetReadDeadline(time.Time{})
-	if readErr != nil && readErr != io.EOF {
-		c.writeErr = plain(readErr)
+	c.heldErr.Stop()
+	c.heldErr = nil
+	if c.ending {
+		return
+	}
+	if readErr != nil && readErr != io.EOF && errors.Is(c.writeErr, syscall.EPIPE) {
+		c.writeErr = readErr
 	}
 	c.full = false
 	c.report(seam.Writable | seam.Failed)
@@ -516,6 +529,7 @@ func (c *Conn) close(reset bool) error {
 	c.closed = true
 	c.mu.Lock()
 	c.ending = true
+	c.releaseErr(nil)
 	if c.result == seam.ErrWouldBlock {
 		c.mu.Unlock()
 		c.cancel()
