@@ -325,12 +325,10 @@ func (noBytes) Error() string   { return "no bytes yet" }
 func (noBytes) Timeout() bool   { return true }
 func (noBytes) Temporary() bool { return true }
 
-// maxAnswers is how many bytes that TLS has sent by itself may wait until the peer
-// reads. A peer that updates its keys makes this end answer each time.
+// maxAnswers is how many bytes that TLS has sent by itself may wait before reads
+// wait for the peer to read them. A peer that updates its keys makes this end answer
+// each time.
 const maxAnswers = 64 << 10
-
-// errUnreadAnswers ends a connection to a peer that does not read.
-var errUnreadAnswers = errors.New("tls: the peer does not read the answers that it asks for")
 
 // readTLS reads through the layers.
 func (t *transport) readTLS(p []byte) (int, error) {
@@ -344,7 +342,8 @@ func (t *transport) readTLS(p []byte) (int, error) {
 	// more than there were and than there are.
 	t.answers = min(t.answers, t.out.size)
 	if t.answers > maxAnswers {
-		return 0, errUnreadAnswers
+		t.choked = true
+		return 0, seam.ErrWouldBlock
 	}
 	before := t.out.size
 	n, err := t.tls.read(p)

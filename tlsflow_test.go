@@ -443,34 +443,57 @@ func TestTLSKeyUpdates(t *testing.T) {
 			return errors.Join(<-sent, err)
 		})
 	})
-	t.Run("a flood of them, by a peer that does not read", func(t *testing.T) {
-		waiting, refused := newGate(), newGate()
+	t.Run("a flood of them, by a peer that reads late", func(t *testing.T) {
+		waiting, reading := newGate(), newGate()
+		data := make([]byte, 8<<20)
 		withRecordWriter(t, func(ctx context.Context, r *asyncio.StreamReader, w *asyncio.StreamWriter) error {
-			defer refused.open()
+			w.Write(data)
+			before := fills(ctx, w)
+			waiting.open()
+			got := asyncio.CreateTask(ctx, func(ctx context.Context) ([]byte, error) { return r.ReadExactly(ctx, many) })
+			for w.Buffered()-before < 64<<10 {
+				asyncio.Sleep(ctx, time.Millisecond)
+			}
+			if n := fills(ctx, w) - before; before == 0 || n > 65<<10 || got.Done() {
+				t.Errorf("%d bytes waited, and %d more; %v", before, n, got)
+			}
+			reading.open()
+			all, err := got.Await(ctx)
+			sees(t, all, err, strings.Repeat("x", many), nil)
+			return nil
+		}, func(w *recordWriter) error {
+			waiting.pass()
+			sent := make(chan error, 1)
+			go func() {
+				_, err := w.Write(flood(w)) // the server does not take it all at once
+				sent <- err
+			}()
+			reading.pass()
+			_, err := io.Copy(io.Discard, w.Conn)
+			return errors.Join(<-sent, err)
+		})
+	})
+	t.Run("a flood of them, by a peer that never reads and leaves", func(t *testing.T) {
+		waiting, enough := newGate(), newGate()
+		withRecordWriter(t, func(ctx context.Context, r *asyncio.StreamReader, w *asyncio.StreamWriter) error {
 			w.Write(make([]byte, 8<<20))
 			before := fills(ctx, w)
 			waiting.open()
-			read := 0
-			for p := make([]byte, 100); ; {
-				n, err := r.Read(ctx, p)
-				if read += n; err != nil {
-					var op *net.OpError
-					if !errors.As(err, &op) || !strings.HasSuffix(err.Error(), "tls: the peer does not read the answers that it asks for") {
-						t.Errorf("after %d bytes: %v", read, err)
-					}
-					break
-				}
+			got := asyncio.CreateTask(ctx, func(ctx context.Context) ([]byte, error) { return r.ReadExactly(ctx, 10*many) })
+			for w.Buffered()-before < 64<<10 {
+				asyncio.Sleep(ctx, time.Millisecond)
 			}
-			if n := w.Buffered() - before; before == 0 || n < 64<<10 || n > 65<<10 || read >= many {
-				t.Errorf("%d bytes waited, and %d after %d bytes were read", before, n, read)
+			enough.open()
+			if err := got.Wait(ctx); err == nil {
+				t.Error("more was read than was sent")
 			}
 			w.Abort()
 			return nil
 		}, func(w *recordWriter) error {
 			waiting.pass()
-			w.Write(flood(w)) // the server does not take it all
-			refused.pass()
-			return nil
+			go w.Write(flood(w)) // the server does not take it all
+			enough.pass()
+			return w.Conn.(*net.TCPConn).SetLinger(0)
 		})
 	})
 	for name, test := range map[string]struct {

@@ -66,6 +66,7 @@ type transport struct {
 
 	corked    bool // with TLS: records are collected
 	answers   int  // bytes in out, at most, that TLS has written because of reads
+	choked    bool // those are too many: reads wait until out is empty
 	out       writeBuffer
 	high, low int
 	writeErr  error // why the sending half is broken
@@ -348,6 +349,10 @@ func (t *transport) wakeSender() {
 func (t *transport) afterFlush() {
 	if t.out.size > 0 || t.closed {
 		return
+	}
+	if t.choked && !t.closing {
+		t.choked = false
+		t.announce()
 	}
 	if t.endWanted && !t.ended && !t.closing {
 		t.ended = true
