@@ -354,8 +354,8 @@ func TestProcessSignals(t *testing.T) {
 	done := func(t *testing.T, p *asyncio.Process) {
 		t.Helper()
 		for name, signal := range map[string]func() error{
-			"Signal": func() error { return p.Signal(syscall.SIGHUP) }, "Terminate": p.Terminate, "Kill": p.Kill,
-			"SignalGroup": func() error { return p.SignalGroup(syscall.SIGHUP) }, "KillGroup": p.KillGroup,
+			"Signal": func() error { return p.Signal(syscall.SIGUSR1) }, "Terminate": p.Terminate, "Kill": p.Kill,
+			"SignalGroup": func() error { return p.SignalGroup(syscall.SIGUSR1) }, "KillGroup": p.KillGroup,
 		} {
 			if err := signal(); err != os.ErrProcessDone {
 				t.Errorf("%s returns %v", name, err)
@@ -369,7 +369,7 @@ func TestProcessSignals(t *testing.T) {
 	}{
 		{"SUB-011 Kill gives minus nine", (*asyncio.Process).Kill, -9},
 		{"SUB-012 Terminate gives minus fifteen", (*asyncio.Process).Terminate, -15},
-		{"SUB-013 another signal gives its negative number", func(p *asyncio.Process) error { return p.Signal(syscall.SIGHUP) }, -int(syscall.SIGHUP)},
+		{"SUB-013 another signal gives its negative number", func(p *asyncio.Process) error { return p.Signal(syscall.SIGUSR1) }, -int(syscall.SIGUSR1)},
 	} {
 		withProcesses(t, c.name, func(t *testing.T, ctx context.Context) error {
 			p := ready(t, ctx, "echo ready; read x", asyncio.SubprocessOptions{})
@@ -408,8 +408,8 @@ func TestProcessSignals(t *testing.T) {
 	})
 	withProcesses(t, "a signal for the group reaches what the process has started", func(t *testing.T, ctx context.Context) error {
 		for _, opts := range []asyncio.SubprocessOptions{{ProcessGroup: true}, {NewSession: true}, {SysProcAttr: &syscall.SysProcAttr{Setpgid: true}}} {
-			p := ready(t, ctx, "trap '' HUP; (trap - HUP; echo ready; read y; cat) <&0; echo over", opts)
-			if err := p.SignalGroup(syscall.SIGHUP); err != nil {
+			p := ready(t, ctx, "trap '' USR1; (trap - USR1; echo ready; read y; cat) <&0; echo over", opts)
+			if err := p.SignalGroup(syscall.SIGUSR1); err != nil {
 				t.Error(err)
 			}
 			if line, err := p.Stdout.ReadLine(ctx); err != nil || string(line) != "over\n" {

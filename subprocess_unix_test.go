@@ -181,9 +181,9 @@ func TestSubprocessTransport(t *testing.T) {
 	}{
 		{"EV-085 Kill", (*asyncio.SubprocessTransport).Kill, -9},
 		{"EV-086 Terminate", (*asyncio.SubprocessTransport).Terminate, -15},
-		{"EV-087 another signal", func(tr *asyncio.SubprocessTransport) error { return tr.Signal(syscall.SIGHUP) }, -int(syscall.SIGHUP)},
+		{"EV-087 another signal", func(tr *asyncio.SubprocessTransport) error { return tr.Signal(syscall.SIGUSR1) }, -int(syscall.SIGUSR1)},
 		{"EV-091 Close of a live child", (*asyncio.SubprocessTransport).Close, -9},
-		{"a signal for the group", func(tr *asyncio.SubprocessTransport) error { return tr.SignalGroup(syscall.SIGHUP) }, -int(syscall.SIGHUP)},
+		{"a signal for the group", func(tr *asyncio.SubprocessTransport) error { return tr.SignalGroup(syscall.SIGUSR1) }, -int(syscall.SIGUSR1)},
 		{"KillGroup", (*asyncio.SubprocessTransport).KillGroup, -9},
 	} {
 		withProcesses(t, s.name, func(t *testing.T, ctx context.Context) error {
@@ -192,7 +192,7 @@ func TestSubprocessTransport(t *testing.T) {
 				t.Error(err)
 			}
 			c.ends(t, ctx, fmt.Sprintf("exited %d true, lost, lost 0, lost 1, lost 2, made", s.code))
-			for _, err := range []error{c.transport.Kill(), c.transport.Terminate(), c.transport.Signal(syscall.SIGHUP), c.transport.KillGroup()} {
+			for _, err := range []error{c.transport.Kill(), c.transport.Terminate(), c.transport.Signal(syscall.SIGUSR1), c.transport.KillGroup()} {
 				if err != os.ErrProcessDone {
 					t.Errorf("a signal after the exit: %v", err)
 				}
