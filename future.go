@@ -245,6 +245,14 @@ func (f *future) addCallback(r runnable) {
 	}
 }
 
+// lastCallback returns what was added last, nil if there is nothing.
+func (f *future) lastCallback() runnable {
+	if n := len(f.more); n > 0 {
+		return f.more[n-1]
+	}
+	return f.first
+}
+
 // removeCallback takes r back and reports whether it was still there.
 func (f *future) removeCallback(r runnable) bool {
 	if f.first == r && r != nil {

@@ -101,29 +101,36 @@ func gather[T any](ctx context.Context, as []Awaitable[T], settled bool, op stri
 	g.init(t.loop, g)
 	g.canceller = g
 	g.seen = true
-	var unique, done []*future
-	known := make(map[*future]bool, len(as))
-	for _, a := range as {
-		f := coreOf(ctx, a, op)
-		g.children = append(g.children, f)
-		if !known[f] {
-			known[f] = true
-			unique = append(unique, f)
-		}
+	g.children = make([]*future, len(as))
+	for i, a := range as {
+		g.children[i] = coreOf(ctx, a, op)
 	}
-	if err := checkLoop(unique, t, op); err != nil {
+	if err := checkLoop(g.children, t, op); err != nil {
 		return nil, err
 	}
-	g.left = len(unique)
-	for _, f := range unique {
+	g.register()
+	for _, f := range g.children {
 		if f.state != pending {
-			done = append(done, f)
-		} else {
-			f.onDone(g.childDone).awaiter = &g.future
+			g.childDone(f)
 		}
 	}
-	for _, f := range done {
-		g.childDone(f)
-	}
 	return g.children, g.await(ctx, op)
+}
+
+// register makes g hear of its children that are not done, of each once.
+func (g *gathering) register() {
+	callbacks := make([]doneCallback, len(g.children)) // in one piece of memory
+	childDone := g.childDone
+	for i, f := range g.children {
+		if f.state != pending {
+			g.left++
+			continue
+		}
+		if last, ok := f.lastCallback().(*doneCallback); ok && last.awaiter == &g.future {
+			continue // it stands among them twice
+		}
+		g.left++
+		callbacks[i] = doneCallback{future: f, fn: childDone, retrieves: true, awaiter: &g.future}
+		f.addCallback(&callbacks[i])
+	}
 }

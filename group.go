@@ -25,12 +25,15 @@ type TaskGroup struct {
 	running int // children that have had their turn
 }
 
-// groupChild is a task of a group that is not done.
+// groupChild is a task of a group that is not done, and the callback for when it is.
 type groupChild struct {
 	registered
+	group   *TaskGroup
 	task    *task
 	running bool
 }
+
+func (c *groupChild) run() { c.group.childDone(c) }
 
 // A GroupOption is an option of WithTaskGroup.
 type GroupOption interface {
@@ -108,19 +111,19 @@ func GroupTask[T any](g *TaskGroup, fn Coroutine[T], opts ...TaskOption) *Task[T
 	}
 	t.seen = true // the group sees its error
 	t.parent = g.parent
-	c := &groupChild{task: &t.task}
+	c := &groupChild{group: g, task: &t.task}
 	g.children.add(&c.registered, c)
 	if g.limit > 0 && g.running >= g.limit {
 		t.hold()
 	} else {
-		g.run(c)
+		g.admit(c)
 		t.start()
 	}
-	t.onDone(func(*future) { g.childDone(c) })
+	t.addCallback(c)
 	return t
 }
 
-func (g *TaskGroup) run(c *groupChild) {
+func (g *TaskGroup) admit(c *groupChild) {
 	c.running = true
 	g.running++
 }
@@ -177,7 +180,7 @@ func (g *TaskGroup) childDone(c *groupChild) {
 func (g *TaskGroup) releaseNext() {
 	for e := g.children.first; e != nil && g.running < g.limit; e = e.next {
 		if c := e.owner.(*groupChild); c.task.held {
-			g.run(c)
+			g.admit(c)
 			c.task.release()
 		}
 	}

@@ -68,6 +68,9 @@ type request struct {
 // forgotten is the number of the request that a scope gets when it is left.
 const forgotten = math.MaxUint64
 
+// plainlyLeft is the request that a scope gets when it is left without another.
+var plainlyLeft = request{seq: forgotten}
+
 // after returns the earliest request that is known with a number above deaf.
 func (r *request) after(deaf uint64) *request {
 	switch {
@@ -176,9 +179,15 @@ func (s *scope) renew() {
 
 // enter puts a scope with the cancellation and values of ctx on t's stack.
 func (t *task) enter(ctx context.Context) *scope {
-	s := &scope{loop: t.loop, task: t, parent: t.listen(ctx), values: valuesOf(ctx), stacked: true}
-	t.push(s)
+	s := new(scope)
+	t.enterScope(s, ctx)
 	return s
+}
+
+// enterScope is enter with the memory for the scope, which must be zero.
+func (t *task) enterScope(s *scope, ctx context.Context) {
+	s.loop, s.task, s.parent, s.values, s.stacked = t.loop, t, t.listen(ctx), valuesOf(ctx), true
+	t.push(s)
 }
 
 func (t *task) push(s *scope) {
@@ -203,9 +212,9 @@ func (t *task) leave(s *scope) {
 
 // forget makes the context of s done for good.
 func (s *scope) forget() {
-	left := &request{seq: forgotten}
+	left := &plainlyLeft
 	if old := s.req.Load(); old != nil {
-		left.first = old
+		left = &request{seq: forgotten, first: old}
 		if old.first != nil {
 			left.first = old.first
 		}

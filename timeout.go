@@ -7,6 +7,8 @@ import (
 	"fmt"
 	"math"
 	"time"
+
+	"github.com/goasyncio/asyncio/internal/timer"
 )
 
 // Forever is the duration, and the deadline, that never comes.
@@ -55,11 +57,16 @@ func Timeout(ctx context.Context, d time.Duration, fn func(ctx context.Context) 
 	if fn == nil {
 		return misuse("Timeout", ErrBadArgument, "the function is nil")
 	}
-	when := Forever
-	if d != Forever {
-		when = after(t.loop.clock.Now(), d)
+	s := &TimeoutScope{}
+	t.enterScope(&s.scope, ctx)
+	defer s.leave() // also when fn panics
+	if d == Forever {
+		s.arm(0, Forever)
+	} else {
+		now := t.loop.clock.Now()
+		s.arm(now, after(now, d))
 	}
-	return t.withDeadline(ctx, when, func(ctx context.Context, _ *TimeoutScope) error { return fn(ctx) })
+	return s.outcome(fn(&s.scope))
 }
 
 // TimeoutAt is Timeout with a deadline on the loop's Time (asyncio.timeout_at),
@@ -72,16 +79,21 @@ func TimeoutAt(ctx context.Context, when time.Duration, fn func(ctx context.Cont
 	if fn == nil {
 		return misuse("TimeoutAt", ErrBadArgument, "the function is nil")
 	}
-	return t.withDeadline(ctx, when, fn)
+	s := &TimeoutScope{}
+	t.enterScope(&s.scope, ctx)
+	defer s.leave()
+	s.arm(t.loop.clock.Now(), when)
+	return s.outcome(fn(&s.scope, s))
 }
 
 // TimeoutScope is a deadline in force (asyncio.Timeout). It is active until it
 // expires or its function returns.
 type TimeoutScope struct {
-	scope   *scope
+	scope   scope // all in one piece of memory: a timeout is allocated once
 	when    time.Duration
-	timer   *TimerHandle // while it is armed for later
-	soon    *Handle      // while it is armed for the next pass
+	alarm   timer.Timer[runnable]
+	armed   bool // it will expire, by alarm or, if that is not armed, by the ready queue
+	stale   int  // how often it is in the ready queue without being armed by that
 	expired bool
 	left    bool
 }
@@ -106,7 +118,7 @@ func (s *TimeoutScope) Reschedule(when time.Duration) error {
 		return misuse("Reschedule", ErrScopeState, "it has expired")
 	}
 	s.disarm()
-	s.arm(when)
+	s.arm(s.scope.loop.clock.Now(), when)
 	return nil
 }
 
@@ -125,7 +137,7 @@ func (s *TimeoutScope) String() string {
 	return fmt.Sprintf("<TimeoutScope active when=%v>", s.when)
 }
 
-func (s *TimeoutScope) arm(when time.Duration) {
+func (s *TimeoutScope) arm(now, when time.Duration) {
 	l := s.scope.loop
 	s.when = when
 	if when == Forever {
@@ -133,34 +145,36 @@ func (s *TimeoutScope) arm(when time.Duration) {
 		return
 	}
 	s.scope.deadline.Store(int64(max(1, when))) // 0 means none
-	if when <= l.clock.Now() {
-		s.soon = l.CallSoon(s.expire)
-	} else {
-		s.timer = l.callAt(when, s.expire)
+	s.armed = true
+	if when <= now {
+		l.entry.drain(&l.ready) // what was posted before comes first
+		l.ready.push(s)
+		return
 	}
+	s.alarm.Owner, s.alarm.When = s, when
+	l.timers.Add(&s.alarm)
 }
 
 func (s *TimeoutScope) disarm() {
-	if s.timer != nil {
-		s.timer.Cancel()
-		s.timer = nil
+	if s.armed && !s.scope.loop.timers.Remove(&s.alarm) {
+		s.stale++
 	}
-	if s.soon != nil {
-		s.soon.Cancel()
-		s.soon = nil
-	}
+	s.armed = false
 }
 
-func (s *TimeoutScope) expire() {
+// run is called when the deadline has passed.
+func (s *TimeoutScope) run() {
+	if s.stale > 0 {
+		s.stale--
+		return
+	}
+	s.armed = false
 	s.expired = true
 	s.scope.request(nil, true)
 }
 
-func (t *task) withDeadline(ctx context.Context, when time.Duration, fn func(context.Context, *TimeoutScope) error) error {
-	s := &TimeoutScope{scope: t.enter(ctx)}
-	defer s.leave() // also when fn panics
-	s.arm(when)
-	err := fn(s.scope, s)
+// outcome returns what becomes of the error of the function.
+func (s *TimeoutScope) outcome(err error) error {
 	if s.expired && isCancelled(err, s.scope.Err()) && s.scope.parent.heard() == nil {
 		return ErrTimeout
 	}
@@ -170,5 +184,5 @@ func (t *task) withDeadline(ctx context.Context, when time.Duration, fn func(con
 func (s *TimeoutScope) leave() {
 	s.disarm()
 	s.left = true
-	s.scope.task.leave(s.scope)
+	s.scope.task.leave(&s.scope)
 }
