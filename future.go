@@ -6,6 +6,7 @@ import (
 	"context"
 	"fmt"
 	"runtime"
+	"slices"
 	"strings"
 )
 
@@ -41,6 +42,10 @@ type AnyFuture interface {
 	fmt.Stringer
 
 	core() *future
+
+	// cancel is Cancel while it is pending, on the loop's goroutine: what that
+	// means, the future decides itself.
+	cancel(cause error) bool
 }
 
 // Awaitable is what gives a T when it is awaited: *Task[T], *Future[T] and
@@ -54,7 +59,19 @@ type Awaitable[T any] interface {
 // loop and may be used on that loop's goroutine only.
 type Future[T any] struct {
 	future
-	value T
+	value     T
+	canceller canceller // how to cancel it, if not by ending it at once
+}
+
+// A canceller decides what the cancellation of a future means.
+type canceller interface{ cancel(cause error) bool }
+
+func (f *Future[T]) cancel(cause error) bool {
+	if f.canceller != nil {
+		return f.canceller.cancel(cause)
+	}
+	f.finish(cancelled, newCancelled(cause))
+	return true
 }
 
 // NewFuture makes a pending future on the loop of ctx (loop.create_future). It
@@ -115,22 +132,13 @@ const (
 type future struct {
 	loop      *EventLoop
 	self      AnyFuture // the *Future or *Task that this is the middle of
-	canceller canceller // how to cancel it, if not by ending it at once
-
-	state state
-	seen  bool // somebody has looked at the error, or has promised to
-	err   error
-	// first and more are run, in this order, when the future is done.
-	first     runnable
-	more      []runnable
+	state     state
+	seen      bool     // somebody has looked at the error, or has promised to
+	err       error    // of a task also what its coroutine has returned, just before it is done
+	first     runnable // run when the future is done, and then
+	more      *[]runnable
 	failure   *failure // set while an unseen error waits for its report
-	createdAt site
-}
-
-// A canceller is a future that decides itself what a cancellation means: a
-// task, a gathering of others.
-type canceller interface {
-	cancel(cause error) bool
+	createdAt *site
 }
 
 // init makes f, which must be zero, a pending future of l.
@@ -177,14 +185,7 @@ func (f *future) Cancel(cause error) bool {
 
 // cancelAwait is Cancel for whoever is on the loop's goroutine already.
 func (f *future) cancelAwait(cause error) bool {
-	switch {
-	case f.state != pending:
-		return false
-	case f.canceller != nil:
-		return f.canceller.cancel(cause)
-	}
-	f.finish(cancelled, newCancelled(cause))
-	return true
+	return f.state == pending && f.self.cancel(cause)
 }
 
 // cancellation returns how the future ended if that was a cancellation.
@@ -215,8 +216,10 @@ func (f *future) finish(s state, err error) {
 	f.state, f.err = s, err
 	if f.first != nil {
 		f.queue(f.first)
-		for _, r := range f.more {
-			f.queue(r)
+		if f.more != nil {
+			for _, r := range *f.more {
+				f.queue(r)
+			}
 		}
 		f.first, f.more = nil, nil
 	} else if s == finished && err != nil && !f.seen {
@@ -240,35 +243,55 @@ func (f *future) addCallback(r runnable) {
 		f.queue(r)
 	case f.first == nil:
 		f.first = r
+	case f.more == nil:
+		f.more = &[]runnable{r}
 	default:
-		f.more = append(f.more, r)
+		*f.more = append(*f.more, r)
 	}
+}
+
+// callbacks returns what will run when the future is done, in order.
+func (f *future) callbacks() []runnable {
+	switch {
+	case f.first == nil:
+		return nil
+	case f.more == nil:
+		return []runnable{f.first}
+	}
+	return append([]runnable{f.first}, *f.more...)
 }
 
 // lastCallback returns what was added last, nil if there is nothing.
 func (f *future) lastCallback() runnable {
-	if n := len(f.more); n > 0 {
-		return f.more[n-1]
+	if f.more != nil {
+		return (*f.more)[len(*f.more)-1]
 	}
 	return f.first
 }
 
 // removeCallback takes r back and reports whether it was still there.
 func (f *future) removeCallback(r runnable) bool {
-	if f.first == r && r != nil {
-		f.first = nil
-		if len(f.more) > 0 {
-			f.first, f.more = f.more[0], f.more[1:]
+	if f.more == nil {
+		if f.first != r || r == nil {
+			return false
 		}
+		f.first = nil
 		return true
 	}
-	for i, have := range f.more {
-		if have == r {
-			f.more = append(f.more[:i:i], f.more[i+1:]...)
-			return true
+	more := *f.more
+	if f.first == r {
+		f.first, more = more[0], more[1:]
+	} else {
+		i := slices.Index(more, r)
+		if i < 0 {
+			return false
 		}
+		more = append(more[:i:i], more[i+1:]...)
 	}
-	return false
+	if *f.more = more; len(more) == 0 {
+		f.more = nil
+	}
+	return true
 }
 
 // A doneCallback is a callback registered on a future.
@@ -331,7 +354,7 @@ func (f *future) origin() string {
 	if f.createdAt != nil {
 		return f.createdAt.String()
 	}
-	if o, ok := f.canceller.(interface{ function() string }); ok {
+	if o, ok := f.self.(interface{ function() string }); ok {
 		return o.function()
 	}
 	return ""
@@ -378,7 +401,7 @@ func (f *future) describe(kind string, value any) string {
 		fmt.Fprintf(&b, " finished result=%s", shorten(fmt.Sprintf("%v", value)))
 	}
 	if f.state == pending && f.first != nil {
-		fmt.Fprintf(&b, " callbacks=%d", 1+len(f.more))
+		fmt.Fprintf(&b, " callbacks=%d", len(f.callbacks()))
 	}
 	b.WriteString(">")
 	return b.String()

@@ -99,7 +99,6 @@ func gather[T any](ctx context.Context, as []Awaitable[T], settled bool, op stri
 	}
 	g := &gathering{settled: settled}
 	g.init(t.loop, g)
-	g.canceller = g
 	g.seen = true
 	g.children = make([]*future, len(as))
 	for i, a := range as {

@@ -225,8 +225,7 @@ func (f *future) awaiters() []*task {
 			}
 		}
 	}
-	look(f.first)
-	for _, r := range f.more {
+	for _, r := range f.callbacks() {
 		look(r)
 	}
 	return found
@@ -234,8 +233,10 @@ func (f *future) awaiters() []*task {
 
 // taskOf returns the task that f is the middle of, or nil.
 func taskOf(f *future) *task {
-	t, _ := f.canceller.(*task)
-	return t
+	if t, ok := f.self.(AnyTask); ok {
+		return t.base()
+	}
+	return nil
 }
 
 // Stack returns the call stack of the task, the innermost frame first: at most
@@ -293,7 +294,7 @@ func (t *task) frames(running []runtime.Frame) []runtime.Frame {
 	}
 	var frames []runtime.Frame
 	if t.suspended {
-		frames = userFrames(resolve(t.trail))
+		frames = userFrames(resolve(t.trail.frames()))
 	}
 	if fn := runtime.FuncForPC(uintptr(t.code)); len(frames) == 0 && fn != nil {
 		file, line := fn.FileLine(uintptr(t.code))

@@ -14,7 +14,7 @@ import (
 type Handle struct {
 	loop      *EventLoop
 	fn        func()
-	createdAt site
+	createdAt *site
 	cancelled atomic.Bool
 }
 

@@ -87,12 +87,21 @@ type site []uintptr
 const siteDepth = 10
 
 // here returns the site that lies skip frames up, as runtime.Callers counts.
-func (l *EventLoop) here(skip int) site {
+func (l *EventLoop) here(skip int) *site {
 	if !l.debug {
 		return nil
 	}
-	pcs := make([]uintptr, siteDepth)
-	return pcs[:runtime.Callers(skip, pcs)]
+	s := make(site, siteDepth)
+	s = s[:runtime.Callers(skip, s)]
+	return &s
+}
+
+// frames returns the program counters; s may be nil.
+func (s *site) frames() site {
+	if s == nil {
+		return nil
+	}
+	return *s
 }
 
 // ownPrefix is how the names of the package's functions begin.
@@ -100,12 +109,12 @@ var ownPrefix = reflect.TypeFor[site]().PkgPath() + "."
 
 // String returns one "function file:line" a frame, the innermost first, from
 // where the package was called.
-func (s site) String() string {
-	if len(s) == 0 {
+func (s *site) String() string {
+	if len(s.frames()) == 0 {
 		return ""
 	}
 	var b strings.Builder
-	for frames := runtime.CallersFrames(s); ; {
+	for frames := runtime.CallersFrames(*s); ; {
 		f, more := frames.Next()
 		if b.Len() == 0 && more && strings.HasPrefix(f.Function, ownPrefix) {
 			continue

@@ -5,6 +5,7 @@ package asyncio
 import (
 	"context"
 	"math"
+	"slices"
 	"sync/atomic"
 	"time"
 )
@@ -41,9 +42,8 @@ type scope struct {
 	task    *task // nil for EventLoop.Context
 	parent  *scope
 	values  context.Context
-	deafTo  uint64          // requests to enclosing scopes up to this number are not heard
-	stacked bool            // on the stack of its task, unlike what CleanupContext makes
-	follows context.Context // for a bridge: the context of package context that it repeats
+	deafTo  uint64 // requests to enclosing scopes up to this number are not heard
+	stacked bool   // on the stack of its task, unlike what CleanupContext makes
 
 	// Any goroutine.
 	req      atomic.Pointer[request]
@@ -52,9 +52,15 @@ type scope struct {
 	cleanups atomic.Pointer[lending] // what was lent for scopes that are not stacked, inside this one
 
 	// Owned by the loop.
-	outer     *scope   // the next one on the stack
-	followers []*scope // bridges that repeat this scope for other tasks
-	unfollow  func()
+	outer     *scope    // the next one on the stack
+	followers *[]*scope // bridges that repeat this scope for other tasks; nil for none
+	bridge    *bridge   // set if this is one
+}
+
+// A bridge is what makes a scope repeat a context that is none of its task's.
+type bridge struct {
+	follows  context.Context // of package context; nil if it is a scope, or if nothing is repeated
+	unfollow func()          // may be nil
 }
 
 // A request asks for the cancellation of a scope. It does not change.
@@ -157,12 +163,14 @@ func (s *scope) announce() {
 	// Contexts that come from what was lent are cancelled now, and so is who
 	// awaits with them: without the way through another goroutine.
 	for x := s.task.top; x != nil && x != s; x = x.outer {
-		if x.follows != nil && x.req.Load() == nil && x.follows.Err() != nil {
+		if b := x.bridge; b != nil && b.follows != nil && x.req.Load() == nil && b.follows.Err() != nil {
 			x.repeat()
 		}
 	}
-	for _, f := range s.followers {
-		f.request(s.req.Load().cause, s.req.Load().deadline)
+	if s.followers != nil {
+		for _, f := range *s.followers {
+			f.request(s.req.Load().cause, s.req.Load().deadline)
+		}
 	}
 }
 
@@ -221,11 +229,13 @@ func (s *scope) forget() {
 	}
 	s.req.Store(left)
 	s.callBorrowers()
-	for _, f := range s.followers {
-		f.request(nil, false)
+	if s.followers != nil {
+		for _, f := range *s.followers {
+			f.request(nil, false)
+		}
 	}
-	if s.unfollow != nil {
-		s.unfollow()
+	if s.isBridge() && s.bridge.unfollow != nil {
+		s.bridge.unfollow()
 	}
 }
 
@@ -259,25 +269,26 @@ func (t *task) listen(ctx context.Context) *scope {
 }
 
 func (t *task) bridge(ctx context.Context, deafTo uint64) *scope {
-	b := &scope{loop: t.loop, task: t, parent: t.top, values: valuesOf(ctx), deafTo: deafTo, stacked: true, unfollow: func() {}}
+	b := &scope{loop: t.loop, task: t, parent: t.top, values: valuesOf(ctx), deafTo: deafTo, stacked: true, bridge: new(bridge)}
 	t.push(b)
 	return b
 }
 
-func (s *scope) isBridge() bool { return s.unfollow != nil }
+func (s *scope) isBridge() bool { return s.bridge != nil }
 
 // followScope makes the bridge b repeat the requests to s, a scope of another task.
 func (b *scope) followScope(s *scope) {
 	for x := s; x != nil; x = x.parent {
-		x.followers = append(x.followers, b)
+		if x.followers == nil {
+			x.followers = new([]*scope)
+		}
+		*x.followers = append(*x.followers, b)
 	}
-	b.unfollow = func() {
+	b.bridge.unfollow = func() {
 		for x := s; x != nil; x = x.parent {
-			for i, f := range x.followers {
-				if f == b {
-					x.followers = append(x.followers[:i:i], x.followers[i+1:]...)
-					break
-				}
+			f := *x.followers
+			if i := slices.Index(f, b); i >= 0 {
+				*x.followers = append(f[:i:i], f[i+1:]...)
 			}
 		}
 	}
@@ -288,7 +299,7 @@ func (b *scope) followScope(s *scope) {
 
 // followContext makes the bridge b repeat ctx, a context of package context.
 func (b *scope) followContext(ctx context.Context) {
-	b.follows = ctx
+	b.bridge.follows = ctx
 	if ctx.Err() != nil {
 		b.repeat()
 		return
@@ -296,7 +307,7 @@ func (b *scope) followContext(ctx context.Context) {
 	l := b.loop
 	stop := context.AfterFunc(ctx, func() { l.entry.post((*repeater)(b)) })
 	l.outside++
-	b.unfollow = func() {
+	b.bridge.unfollow = func() {
 		l.outside--
 		stop()
 	}
@@ -304,8 +315,8 @@ func (b *scope) followContext(ctx context.Context) {
 
 // repeat requests of b what the context that it follows has got.
 func (b *scope) repeat() {
-	err := b.follows.Err()
-	cause := context.Cause(b.follows)
+	err := b.bridge.follows.Err()
+	cause := context.Cause(b.bridge.follows)
 	if cause == err {
 		cause = nil
 	}

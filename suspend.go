@@ -130,10 +130,11 @@ func (t *task) leaveTrail() {
 		t.trail = nil
 		return
 	}
-	if cap(t.trail) < trailDepth {
-		t.trail = make(site, trailDepth)
+	if t.trail == nil {
+		t.trail = new(site)
+		*t.trail = make(site, trailDepth)
 	}
-	t.trail = t.trail[:runtime.Callers(3, t.trail[:trailDepth])]
+	*t.trail = (*t.trail)[:runtime.Callers(3, (*t.trail)[:trailDepth])]
 }
 
 // doomed reports whether an await with ctx would be interrupted at once.

@@ -47,6 +47,9 @@ type AnyTask interface {
 	PrintStack(w io.Writer, limit int) error
 
 	base() *task
+
+	// exec runs the coroutine.
+	exec(ctx context.Context) error
 }
 
 // Task runs a coroutine concurrently with others on the loop's thread
@@ -149,8 +152,6 @@ func newTask[T any](ctx context.Context, fn Coroutine[T], opts []TaskOption, op 
 	}
 	t := &Task[T]{fn: fn}
 	t.init(l, t)
-	t.canceller = &t.task
-	t.body = t
 	t.code = placeOf(fn)
 	t.root = scope{loop: l, task: &t.task, values: valuesOf(ctx), stacked: true}
 	t.top = &t.root
@@ -221,34 +222,30 @@ type task struct {
 	name string
 	id   uint64
 	code codePlace // of its function
-	body interface {
-		exec(ctx context.Context) error
-	}
 	root scope
 	top  *scope // the innermost scope on the stack
 	coro *coro.Coroutine
-	out  error // what the coroutine has returned
 
 	requests  uint64 // the number of the last request to a scope of this task
 	delivered uint64 // the number of the last one that was delivered
-	asked     int    // calls of Cancel
 	parent    *task  // the one whose group this belongs to, or nil
 	settled   func() // called at the end, for ThreadFuture
 
 	// While it is suspended.
 	waiter    awaited
 	ears      *scope // the scope of the await
+	trail     *site  // the stack of the await, in debug mode
 	suspended bool
 	interrupt bool // the await ends as cancelled, whatever its waiter says
-	trail     site // the stack of the await, in debug mode
 
 	eager      bool
-	exited     bool // the coroutine has called Goexit
-	held       bool // start has not queued it: it waits for its turn in a group
-	queued     bool // in the ready queue
-	cancelling bool // inside cancel: seen again, there is a cycle of awaits
-	forced     int  // awaits that were refused since Close ends the task by force
-	ignored    int  // awaits in a row that were interrupted by a request delivered before
+	exited     bool  // the coroutine has called Goexit
+	held       bool  // start has not queued it: it waits for its turn in a group
+	queued     bool  // in the ready queue
+	cancelling bool  // inside cancel: seen again, there is a cycle of awaits
+	forced     uint8 // awaits that were refused since Close ends the task by force
+	asked      int32 // calls of Cancel
+	ignored    int32 // awaits in a row that were interrupted by a request delivered before
 
 	own   waiter // for operations of the package that wait for something private
 	alarm timer.Timer[runnable]
@@ -269,7 +266,7 @@ func (t *task) SetName(name string) { t.name = name }
 
 // Cancelling returns how often Cancel was called on the task before it ended
 // (Task.cancelling).
-func (t *task) Cancelling() int { return t.asked }
+func (t *task) Cancelling() int { return int(t.asked) }
 
 // Context returns the context that the task's coroutine was given.
 func (t *task) Context() context.Context { return &t.root }
@@ -338,7 +335,7 @@ func (t *task) step() {
 	if status == coro.Suspended {
 		return
 	}
-	err := t.out
+	err := t.err
 	switch status {
 	case coro.Panicked:
 		value, stack := t.coro.Panic()
@@ -359,7 +356,7 @@ type taskStack task
 func (s *taskStack) RunCoroutine() {
 	t := (*task)(s)
 	for t.loop.g.Store(t.coro.G()); ; {
-		t.out = t.body.exec(&t.root)
+		t.err = t.self.(AnyTask).exec(&t.root)
 		next := t.successor()
 		if next == nil {
 			return
@@ -375,7 +372,7 @@ func (s *taskStack) RunCoroutine() {
 // So tasks that run to their ends without suspending take no switch of stacks each.
 func (t *task) successor() *task {
 	l := t.loop
-	if t.out != nil || t.forced > 0 || l.batch == 0 || l.nested > 0 || l.order != nil || l.debug || l.closing {
+	if t.err != nil || t.forced > 0 || l.batch == 0 || l.nested > 0 || l.order != nil || l.debug || l.closing {
 		return nil
 	}
 	next, ok := l.ready.first().(*task)
@@ -400,7 +397,7 @@ func (t *task) finishTask(err error) {
 	}
 	t.root.forget()
 	t.loop.tasks.remove(&t.registered)
-	t.coro, t.out, t.waiter, t.ears, t.trail = nil, nil, nil, nil, nil
+	t.coro, t.waiter, t.ears, t.trail = nil, nil, nil, nil
 	switch {
 	case !isCancelled(err, ctxErr):
 		t.finish(finished, err)
