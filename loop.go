@@ -389,11 +389,17 @@ func (l *EventLoop) pass(atMost time.Duration) error {
 // that if nothing is queued.
 func (l *EventLoop) collect(atMost time.Duration) error {
 	l.entry.drain(&l.ready)
-	if err := l.wait(l.patience(atMost)); err != nil {
-		return err
+	if l.ready.count > 0 && l.listening == 0 { // there is nothing to wait for, nor to poll
+		l.giveWay()
+	} else {
+		if err := l.wait(l.patience(atMost)); err != nil {
+			return err
+		}
+		l.entry.drain(&l.ready)
 	}
-	l.entry.drain(&l.ready)
-	l.queueDueTimers()
+	if l.timers.Len() > 0 {
+		l.queueDueTimers()
+	}
 	return nil
 }
 
@@ -442,10 +448,14 @@ func (l *EventLoop) wait(d time.Duration) error {
 // the loop has so much to do that it never waits. The runtime would notice by itself
 // that they wait, but only after 10 ms or more.
 func (l *EventLoop) giveWay() {
-	const often, long = 64, time.Millisecond
-	if l.busy++; l.busy%often != 0 || runtime.GOMAXPROCS(0) > 1 {
-		return
+	const often = 64
+	if l.busy++; l.busy%often == 0 && runtime.GOMAXPROCS(0) == 1 {
+		l.giveWayNow()
 	}
+}
+
+func (l *EventLoop) giveWayNow() {
+	const long = time.Millisecond
 	if now := time.Now(); now.Sub(l.gaveWay) >= long {
 		// A short time.Sleep would not do: when it is over, the loop comes first.
 		runtime.Gosched()
@@ -455,9 +465,6 @@ func (l *EventLoop) giveWay() {
 
 // queueDueTimers queues the timers that are due, judged by one reading of the clock.
 func (l *EventLoop) queueDueTimers() {
-	if l.timers.Len() == 0 {
-		return
-	}
 	now := l.clock.Now()
 	for t := l.timers.First(); t != nil && t.When <= now; t = l.timers.First() {
 		l.timers.Remove(t)

@@ -47,7 +47,10 @@ func (t *task) wakeNow() {
 
 // current returns the task that runs now and may suspend. ctx must carry its loop.
 func current(ctx context.Context, op string) (*task, error) {
-	s := scopeOf(ctx)
+	s, ok := ctx.(*scope) // as in most cases
+	if !ok {
+		s = scopeOf(ctx)
+	}
 	if s == nil {
 		return nil, misuse(op, ErrOutsideTask, "the context carries no loop; pass on the one that Run, Go or CreateTask gave to the coroutine")
 	}
