@@ -136,20 +136,7 @@ func (t *task) sendByCopying(ctx context.Context, tr *transport, part filePart) 
 		if err := t.awaitSending(ctx, tr, func() bool { return !tr.full }); err != nil {
 			return sent, err
 		}
-		size := part.next(sent, copyPiece)
-		if size == 0 {
-			return sent, nil
-		}
-		at := part.offset + sent
-		// A buffer for each piece: a read that was cancelled still goes on.
-		p, err := ToThread(ctx, func(context.Context) ([]byte, error) {
-			p := make([]byte, size)
-			n, err := part.file.ReadAt(p, at)
-			if err == io.EOF {
-				err = nil
-			}
-			return p[:n], err
-		})
+		p, err := part.read(ctx, sent)
 		if err != nil || len(p) == 0 {
 			return sent, err
 		}

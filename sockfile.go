@@ -89,6 +89,24 @@ func (p filePart) next(sent int64, most int) int {
 	return int(min(p.count-sent, int64(most)))
 }
 
+// read reads the next piece, when some have been sent; it is empty if there are no
+// more.
+func (p filePart) read(ctx context.Context, sent int64) ([]byte, error) {
+	size := p.next(sent, copyPiece)
+	if size == 0 {
+		return nil, nil
+	}
+	// A buffer for each piece: a read that was cancelled still goes on.
+	return ToThread(ctx, func(context.Context) ([]byte, error) {
+		piece := make([]byte, size)
+		n, err := p.file.ReadAt(piece, p.offset+sent)
+		if err == io.EOF {
+			err = nil
+		}
+		return piece[:n], err
+	})
+}
+
 // sendByKernel returns ErrSendfileNotAvailable if the first call fails, whatever
 // the reason: copying finds out if it is the file, the socket, or the call.
 func (s *sockOp) sendByKernel(ctx context.Context, part filePart) (sent int64, err error) {
@@ -124,20 +142,7 @@ func (s *sockOp) sendByKernel(ctx context.Context, part filePart) (sent int64, e
 // sendByCopying reads the file piece by piece and sends each.
 func (s *sockOp) sendByCopying(ctx context.Context, part filePart) (sent int64, err error) {
 	for {
-		size := part.next(sent, copyPiece)
-		if size == 0 {
-			return sent, nil
-		}
-		at := part.offset + sent
-		// A buffer for each piece: a read that was cancelled still goes on.
-		p, err := ToThread(ctx, func(context.Context) ([]byte, error) {
-			p := make([]byte, size)
-			n, err := part.file.ReadAt(p, at)
-			if err == io.EOF {
-				err = nil
-			}
-			return p[:n], err
-		})
+		p, err := part.read(ctx, sent)
 		if err != nil || len(p) == 0 {
 			return sent, err
 		}
