@@ -69,7 +69,7 @@ type EventLoop struct {
 	outside   int                  // waits on the network and workers: what may wake the loop from outside
 	listening int                  // descriptors that the poller watches
 	batch     int                  // callbacks of this pass that have not run yet
-	driven    bool                 // the loop runs on the stack of a suspended task; see drive
+	drivers   int                  // suspended tasks that run the loop on their stacks; see drive
 	nested    int                  // eager first steps that are under way
 	single    bool                 // the run is over after this pass
 	busy      uint                 // passes that did not wait

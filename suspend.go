@@ -148,13 +148,13 @@ func (t *task) doomed(ctx context.Context) bool {
 }
 
 // drive runs the loop on the stack of t, which is about to be suspended, until it is
-// t's turn again. It returns false if something else than a task has its turn before,
-// or nothing is ready: then t is to be suspended, and the loop goes on by itself.
+// t's turn again. It returns false if before that something else than a task has its
+// turn, or a task below that drives, too, or if nothing is ready: then t is to be
+// suspended, and whoever has resumed it goes on.
 //
 // It saves switches of stacks: without it each turn of a task takes two, into its
 // stack and back to the loop's. A task that waits for nothing but its own turn takes
-// none now, and two that wait for each other take one a turn. One task drives at a
-// time; another one that is resumed by it looks only whether it is its own turn.
+// none now, and two that wait for each other take one a turn.
 //
 // Callbacks never run here: their panics and calls of Goexit are the loop's.
 func (t *task) drive() bool {
@@ -162,18 +162,27 @@ func (t *task) drive() bool {
 	if l.nested > 0 || l.order != nil || l.debug || l.closing {
 		return false
 	}
-	if l.driven {
+	// One that drives another one which drives serves a third one well; more would
+	// only make stacks grow that then sleep for long.
+	const most = 2
+	if l.drivers == most {
 		return l.taskIsNext() && l.ready.first() == runnable(t) && l.nextTask() == t
 	}
-	l.driven, l.running = true, nil
+	l.drivers++
+	t.drives, l.running = true, nil
 	mine := false
 	for !mine && l.taskIsNext() {
-		next := l.nextTask()
-		if mine = next == t; !mine {
-			next.run()
+		next := l.ready.first().(*task)
+		if mine = next == t; mine {
+			l.nextTask()
+		} else if next.drives {
+			break
+		} else {
+			l.nextTask().run()
 		}
 	}
-	l.driven, l.running = false, t
+	l.drivers--
+	t.drives, l.running = false, t
 	return mine
 }
 

@@ -236,6 +236,7 @@ type task struct {
 	ears      *scope // the scope of the await
 	trail     *site  // the stack of the await, in debug mode
 	suspended bool
+	drives    bool // it runs the loop on its stack meanwhile
 	interrupt bool // the await ends as cancelled, whatever its waiter says
 
 	eager      bool
