@@ -1351,9 +1351,9 @@ func TestDatagramLoopClose(t *testing.T) {
 // A shuffle is a seeded order.
 type shuffle struct{ x uint64 }
 
-func (s *shuffle) Next(n int) int {
+func (s *shuffle) Next(q seam.Queue) int {
 	s.x = s.x*6364136223846793005 + 1442695040888963407
-	return int(s.x>>33) % n
+	return int(s.x>>33) % q.Pass()
 }
 
 // Whatever is cancelled when, nothing is left.
