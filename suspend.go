@@ -304,7 +304,13 @@ func (t *task) park(ctx context.Context, w *waiter) error {
 // alarmClock is a task as the owner of its alarm: the timer of a Sleep.
 type alarmClock task
 
-func (a *alarmClock) run() { a.own.wake(nil) }
+// run ends the Sleep, unless that was over, and perhaps another one begun, between
+// the moment when the alarm was queued and its turn.
+func (a *alarmClock) run() {
+	if a.alarm.Owner != nil && !a.alarm.Armed() {
+		a.own.wake(nil)
+	}
+}
 
 // sleepUntil suspends t until the loop's time is when.
 func (t *task) sleepUntil(ctx context.Context, when time.Duration) error {
@@ -314,6 +320,7 @@ func (t *task) sleepUntil(ctx context.Context, when time.Duration) error {
 	t.loop.timers.Add(&t.alarm)
 	err := t.park(ctx, w)
 	t.loop.timers.Remove(&t.alarm)
+	t.alarm.Owner = nil
 	return err
 }
 
