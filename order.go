@@ -9,6 +9,20 @@ import (
 	"github.com/goasyncio/asyncio/internal/seam"
 )
 
+// awaits tells the loop's Order that t begins a call that may suspend it.
+func (t *task) awaits() {
+	if w, ok := t.loop.order.(seam.Witness); ok {
+		w.Awaits(t.self)
+	}
+}
+
+// suspends tells the loop's Order that t is about to be suspended.
+func (t *task) suspends() {
+	if w, ok := t.loop.order.(seam.Witness); ok {
+		w.Suspends(t.self)
+	}
+}
+
 // choice is a loop as what its Order chooses from.
 type choice EventLoop
 

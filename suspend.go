@@ -53,6 +53,9 @@ func current(ctx context.Context, op string) (*task, error) {
 	}
 	if l := s.loop; l.g.Load() == coro.Current() {
 		if t, ok := l.running.(*task); ok {
+			if l.order != nil {
+				t.awaits()
+			}
 			return t, nil
 		}
 		if l.active.Load() {
@@ -156,6 +159,7 @@ func (t *task) doomed(ctx context.Context) bool {
 func (t *task) drive() bool {
 	l := t.loop
 	if l.nested > 0 || l.order != nil || l.debug || l.closing {
+		t.suspends()
 		return false
 	}
 	if l.driven {

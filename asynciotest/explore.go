@@ -83,6 +83,11 @@ var ErrEndless = errors.New("asynciotest: the run does not come to an end")
 func Explore(t *testing.T, n int, f func(t testing.TB, sim *Sim), opts ...ExploreOption) {
 	t.Helper()
 	e := newExploration(t, n, f, opts)
+	if name, _ := wanted(); name != "" {
+		if _, fault := parseFault(name); fault {
+			return // it is not for Explore
+		}
+	}
 	again, err := seedToRepeat()
 	switch {
 	case err != nil:

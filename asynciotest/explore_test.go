@@ -27,7 +27,12 @@ import (
 var programs = map[string]struct {
 	f    func(t testing.TB, sim *asynciotest.Sim)
 	opts []asynciotest.ExploreOption
+
+	faulty func(t *testing.T) // instead of exploring f
 }{
+	"cancel":      {faulty: func(t *testing.T) { asynciotest.CancelEverywhere(t, halfTransfer) }},
+	"late":        {faulty: func(t *testing.T) { asynciotest.CancelEverywhere(t, dropped) }},
+	"throw":       {faulty: func(t *testing.T) { asynciotest.PanicEverywhere(t, halfTransfer, asynciotest.OnlyTask("clerk")) }},
 	"lost update": {f: lostUpdate},
 	"lost update, PCT": {f: lostUpdate, opts: []asynciotest.ExploreOption{
 		asynciotest.PCTSchedules(2), asynciotest.FirstSeed(100),
@@ -178,7 +183,13 @@ func TestProgram(t *testing.T) {
 	if !ok {
 		t.Fatalf("there is no program %q", name)
 	}
-	t.Run("of two names", func(t *testing.T) { asynciotest.Explore(t, 1000, p.f, p.opts...) })
+	t.Run("of two names", func(t *testing.T) {
+		if p.faulty != nil {
+			p.faulty(t)
+			return
+		}
+		asynciotest.Explore(t, 1000, p.f, p.opts...)
+	})
 }
 
 // runs returns the output of a command that runs a program, and whether it failed.
@@ -214,10 +225,10 @@ func TestExploreFinds(t *testing.T) {
 		{"lost update", []string{"an update is lost: the counter is 1", "early writer", "explore_test.go:"}, 1},
 		{"lost update, PCT", []string{"an update is lost: the counter is 1", "late writer", "PCT schedules of depth 2"}, 1},
 		{"lost update, all", []string{"an update is lost: the counter is 1", "all schedules with at most 2"}, 1},
-		{"deadlock", []string{"deadlock", "task ascending", "task descending", "after Lock.Acquire"}, 2},
+		{"deadlock", []string{"deadlock", "task ascending", "task descending", "in Lock.Acquire"}, 2},
 		{"deadlock, PCT", []string{"deadlock", "task ascending", "task descending"}, 2},
 		{"deadlock, all", []string{"deadlock", "task ascending"}, 2},
-		{"lost wake-up", []string{"deadlock", "task ringer", "after Yield"}, 1},
+		{"lost wake-up", []string{"deadlock", "task ringer", "in Yield"}, 1},
 	}
 	for _, test := range tests {
 		t.Run(test.program, func(t *testing.T) {

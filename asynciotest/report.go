@@ -39,9 +39,9 @@ func (e *exploration) explain(o *outcome) string {
 			plural(n, "deviation"), len(o.trial.made), runs)
 	}
 	b.WriteString(told.trial.table())
-	fmt.Fprintf(&b, "To repeat this run:\n    %s\n", short.command(e.t.Name()))
+	fmt.Fprintf(&b, "To repeat this run:\n    %s\n", command(e.t.Name(), short))
 	if short.String() != name.String() {
-		fmt.Fprintf(&b, "To repeat the run of the seed:\n    %s\n", name.command(e.t.Name()))
+		fmt.Fprintf(&b, "To repeat the run of the seed:\n    %s\n", command(e.t.Name(), name))
 	}
 	return strings.TrimSuffix(b.String(), "\n")
 }
@@ -264,7 +264,7 @@ func (e *exploration) repeat(r *runName) {
 	text := fmt.Sprintf("asynciotest: run %v:\n%s%s", r, indent(o.log), o.trial.table())
 	switch {
 	case o.failed:
-		e.t.Fatal(text)
+		e.t.Fatal(strings.TrimSuffix(text, "\n"))
 	case o.skipped:
 		e.t.Skip(text)
 	}

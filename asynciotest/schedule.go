@@ -62,9 +62,26 @@ func (s *schedule) Next(q seam.Queue) int {
 		t.endless(s.waiting)
 	}
 	place := s.ready[turn].place
+	if t.fault != nil && s.waiting[place].Kind == seam.Step {
+		t.fault.goesOn(s.waiting[place].Subject)
+	}
 	t.note(q.Now(), s, turn, deviation)
 	s.waiting = append(s.waiting[:place], s.waiting[place+1:]...)
 	return place
+}
+
+// Awaits implements seam.Witness.
+func (s *schedule) Awaits(task any) {
+	if f := s.trial.fault; f != nil {
+		f.awaits(task.(asyncio.AnyTask))
+	}
+}
+
+// Suspends implements seam.Witness.
+func (s *schedule) Suspends(task any) {
+	if f := s.trial.fault; f != nil {
+		f.suspends(task.(asyncio.AnyTask))
+	}
 }
 
 // findReady finds the callbacks that may run next: those that no other one must
@@ -150,15 +167,22 @@ func base(path string) string { return path[strings.LastIndexByte(path, '/')+1:]
 
 // whereIs says where a task goes on. It knows that of a loop in debug mode.
 func whereIs(c seam.Callback) string {
-	task, ok := c.Subject.(asyncio.AnyTask)
-	if !ok || c.Kind != seam.Step {
-		return ""
+	if task, ok := c.Subject.(asyncio.AnyTask); ok && c.Kind == seam.Step {
+		return stackOf(task)
 	}
+	return ""
+}
+
+// stackOf is where a task waits, and for what, as far as the loop knows.
+func stackOf(task asyncio.AnyTask) string {
 	op := ""
 	for _, f := range task.Stack(0) {
 		if name, own := strings.CutPrefix(f.Function, rootPrefix); own {
-			op = " after " + plainName(name)
+			op = " in " + plainName(name)
 			continue
+		}
+		if strings.HasPrefix(f.Function, ownPrefix) {
+			continue // this very function
 		}
 		return fmt.Sprintf("%s:%d%s", base(f.File), f.Line, op)
 	}

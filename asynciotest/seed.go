@@ -41,12 +41,17 @@ func (r runName) String() string {
 	return fmt.Sprintf("%d:%v", r.seed, r.decide)
 }
 
+// wanted returns the name of the run that the user has asked for, and where.
+func wanted() (name, where string) {
+	if seedFlag != nil && *seedFlag != "" {
+		return *seedFlag, "-" + seedFlagName
+	}
+	return os.Getenv(seedVariable), seedVariable
+}
+
 // seedToRepeat returns the run that the user has asked for, or nil.
 func seedToRepeat() (*runName, error) {
-	text, from := os.Getenv(seedVariable), seedVariable
-	if seedFlag != nil && *seedFlag != "" {
-		text, from = *seedFlag, "-"+seedFlagName
-	}
+	text, from := wanted()
 	if text == "" {
 		return nil, nil
 	}
@@ -63,10 +68,10 @@ func seedToRepeat() (*runName, error) {
 }
 
 // command is how to repeat a run of a test.
-func (r runName) command(test string) string {
+func command(test string, run fmt.Stringer) string {
 	var pattern []string
 	for _, part := range strings.Split(test, "/") {
 		pattern = append(pattern, "^"+regexp.QuoteMeta(part)+"$")
 	}
-	return fmt.Sprintf("go test -run '%s' -args -%s=%v", strings.Join(pattern, "/"), seedFlagName, r)
+	return fmt.Sprintf("go test -run '%s' -args -%s=%v", strings.Join(pattern, "/"), seedFlagName, run)
 }

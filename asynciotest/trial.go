@@ -61,7 +61,7 @@ func (s *Sim) Run(main func(ctx context.Context) error, opts ...asyncio.RunOptio
 	if t.explain {
 		all = append(all, asyncio.WithDebug(true))
 	}
-	err := asyncio.Run(context.Background(), main, all...)
+	err := caught(main, all)
 	if t.steps > t.limit {
 		return fmt.Errorf("%w: there were %d steps", ErrEndless, t.limit)
 	}
@@ -79,10 +79,11 @@ func withoutTime(groups []string, a slog.Attr) slog.Attr {
 // A trial is what the schedules of one run share.
 type trial struct {
 	picker  picker
-	limit   int  // steps; then everything is cancelled
-	record  bool // events
-	explain bool // events with all that is to be known of them
-	measure bool // widths and course
+	fault   *fault // nil: none
+	limit   int    // steps; then everything is cancelled
+	record  bool   // events
+	explain bool   // events with all that is to be known of them
+	measure bool   // widths and course
 
 	steps  int
 	made   decisions

@@ -303,6 +303,20 @@ type Order interface {
 	Next(q Queue) int
 }
 
+// A Witness is an Order that is told how tasks go on. The task is an
+// asyncio.AnyTask.
+type Witness interface {
+	Order
+
+	// Awaits is called when the running task begins a call that may suspend it. If
+	// it panics, that call does.
+	Awaits(task any)
+
+	// Suspends is called when the running task is about to be suspended. It may
+	// cancel it.
+	Suspends(task any)
+}
+
 // A Queue is what is ready to run, in the order in which it became ready. New
 // callbacks come in at the end, and nothing but Order takes one out.
 type Queue interface {
