@@ -204,6 +204,8 @@ func (t *DatagramTransport) String() string { return t.tr.text("DatagramTranspor
 // A datagramStart is a DatagramTransport whose protocol is to be told of it.
 type datagramStart DatagramTransport
 
+func (s *datagramStart) lane() any { return &s.tr }
+
 func (s *datagramStart) run() {
 	t := (*DatagramTransport)(s)
 	if t.tr.closed { // before it began
@@ -278,6 +280,8 @@ func (t *DatagramTransport) connectionLost() {
 
 // A datagramEnd is a DatagramTransport whose protocol is to be told of its end.
 type datagramEnd DatagramTransport
+
+func (e *datagramEnd) lane() any { return &e.tr }
 
 func (e *datagramEnd) run() { (*DatagramTransport)(e).end() }
 

@@ -1188,11 +1188,11 @@ func TestDatagramSending(t *testing.T) {
 				return nil
 			}
 			for range 500 {
-				for range random.Next(30) {
+				for range random.number(30) {
 					send(d, fmt.Sprint(next))
 					next++
 				}
-				budget = min(random.Next(30), d.t.WriteBufferSize()/20)
+				budget = min(random.number(30), d.t.WriteBufferSize()/20)
 				s.report(ctx, seam.Writable)
 			}
 			budget = -1
@@ -1351,7 +1351,10 @@ func TestDatagramLoopClose(t *testing.T) {
 // A shuffle is a seeded order.
 type shuffle struct{ x uint64 }
 
-func (s *shuffle) Next(n int) int {
+func (s *shuffle) Next(q seam.Queue) int { return s.number(q.Pass()) }
+
+// number returns one of the numbers below n.
+func (s *shuffle) number(n int) int {
 	s.x = s.x*6364136223846793005 + 1442695040888963407
 	return int(s.x>>33) % n
 }

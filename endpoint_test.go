@@ -536,9 +536,9 @@ func TestDatagramEndpointInterrupted(t *testing.T) {
 			}
 			task := asyncio.Go(ctx, reader)
 			for range 100 {
-				switch random.Next(4) {
+				switch random.number(4) {
 				case 0:
-					for range 1 + random.Next(100) {
+					for range 1 + random.number(100) {
 						s.arrives(fmt.Sprint(sent), nil)
 						sent++
 					}

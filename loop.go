@@ -495,13 +495,12 @@ func (l *EventLoop) runBatch() {
 		}
 	}()
 	for l.batch > 0 {
-		n := l.batch
-		l.batch--
-		if l.order == nil || n == 1 {
+		if l.order == nil {
 			r = l.ready.pop()
 		} else {
-			r = l.ready.popAt(l.order.Next(n))
+			r = l.ready.popAt(l.order.Next((*choice)(l)))
 		}
+		l.batch--
 		if l.debug {
 			l.runTimed(r)
 		} else {

@@ -25,7 +25,7 @@ type noPipes struct{ seam.Network }
 // shuffled is an order of callbacks that is different each time.
 type shuffled struct{ *rand.Rand }
 
-func (s shuffled) Next(n int) int { return s.IntN(n) }
+func (s shuffled) Next(q seam.Queue) int { return s.IntN(q.Pass()) }
 
 // pipesOnly is a network that cannot watch a pidfd.
 type pipesOnly struct {

@@ -68,6 +68,12 @@ type (
 // reading, which come one after the other.
 func (t *Transport) begin() { t.tr.loop.ready.push((*beginning)(t)) }
 
+// What is queued for one transport must not overtake each other.
+func (b *beginning) lane() any { return &b.tr }
+func (r *reading) lane() any   { return &r.tr }
+func (b *breaking) lane() any  { return &b.tr }
+func (h *losing) lane() any    { return &h.tr }
+
 func (b *beginning) run() {
 	t := (*Transport)(b)
 	if t.tr.closed {

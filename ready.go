@@ -27,6 +27,9 @@ func (q *readyQueue) push(r runnable) {
 // first returns what pop would; there must be something.
 func (q *readyQueue) first() runnable { return q.ring[q.head] }
 
+// at returns the one at place i.
+func (q *readyQueue) at(i int) runnable { return q.ring[(q.head+i)&(len(q.ring)-1)] }
+
 func (q *readyQueue) pop() runnable {
 	r := q.ring[q.head]
 	q.ring[q.head] = nil

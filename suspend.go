@@ -56,6 +56,9 @@ func current(ctx context.Context, op string) (*task, error) {
 	}
 	if l := s.loop; l.g.Load() == coro.Current() {
 		if t, ok := l.running.(*task); ok {
+			if l.order != nil {
+				t.awaits()
+			}
 			return t, nil
 		}
 		if l.active.Load() {
@@ -160,6 +163,7 @@ func (t *task) doomed(ctx context.Context) bool {
 func (t *task) drive() bool {
 	l := t.loop
 	if l.nested > 0 || l.order != nil || l.debug || l.closing {
+		t.suspends()
 		return false
 	}
 	// One that drives another one which drives serves a third one well; more would
@@ -317,7 +321,13 @@ func (t *task) park(ctx context.Context, w *waiter) error {
 // alarmClock is a task as the owner of its alarm: the timer of a Sleep.
 type alarmClock task
 
-func (a *alarmClock) run() { a.own.wake(nil) }
+// run ends the Sleep, unless that was over, and perhaps another one begun, between
+// the moment when the alarm was queued and its turn.
+func (a *alarmClock) run() {
+	if a.alarm.Owner != nil && !a.alarm.Armed() {
+		a.own.wake(nil)
+	}
+}
 
 // sleepUntil suspends t until the loop's time is when.
 func (t *task) sleepUntil(ctx context.Context, when time.Duration) error {
@@ -327,6 +337,7 @@ func (t *task) sleepUntil(ctx context.Context, when time.Duration) error {
 	t.loop.timers.Add(&t.alarm)
 	err := t.park(ctx, w)
 	t.loop.timers.Remove(&t.alarm)
+	t.alarm.Owner = nil
 	return err
 }
 

@@ -20,6 +20,8 @@ type recorder struct {
 
 func (r *recorder) Helper() {}
 
+func (r *recorder) Name() string { return "recorded" }
+
 func (r *recorder) Fatal(args ...any) {
 	r.fatal = args
 	runtime.Goexit()

@@ -295,10 +295,77 @@ type Random interface {
 	Uint64() uint64
 }
 
-// An Order chooses which of n ready callbacks runs next; it is nil for first
+// An Order chooses which of the ready callbacks runs next; it is nil for first
 // come, first served.
 type Order interface {
-	Next(n int) int
+	// Next returns the place in q of the callback that runs next; the others keep
+	// their order. It is called before every callback, also if there is just one.
+	Next(q Queue) int
+}
+
+// A Witness is an Order that is told how tasks go on. The task is an
+// asyncio.AnyTask.
+type Witness interface {
+	Order
+
+	// Awaits is called when the running task begins a call that may suspend it. If
+	// it panics, that call does.
+	Awaits(task any)
+
+	// Suspends is called when the running task is about to be suspended. It may
+	// cancel it.
+	Suspends(task any)
+}
+
+// A Queue is what is ready to run, in the order in which it became ready. New
+// callbacks come in at the end, and nothing but Order takes one out.
+type Queue interface {
+	// Len is how many there are, those that have been queued for the next pass
+	// among them.
+	Len() int
+
+	// Pass is how many turns are left in this pass: at least one. The first Pass
+	// callbacks are the ones that first come, first served runs in it.
+	Pass() int
+
+	// At returns the callback at place i.
+	At(i int) Callback
+
+	// Now is the loop's time.
+	Now() time.Duration
+}
+
+// A Callback is something that is ready to run.
+type Callback struct {
+	Kind Kind
+
+	// Subject is whose turn it is: the task (an asyncio.AnyTask), the handle, or
+	// what the loop itself has queued.
+	Subject any
+
+	// Callbacks of one Lane must run in the order in which they were queued. It
+	// can be compared with ==.
+	Lane any
+
+	// When is the deadline of an Alarm or a Timer.
+	When time.Duration
+}
+
+// A Kind says what a Callback is.
+type Kind uint8
+
+const (
+	Step   Kind = iota // a task begins or goes on
+	Alarm              // a task has slept long enough: it is going to have its turn
+	Handle             // what CallSoon has queued
+	Timer              // what CallLater has queued
+	Done               // what waits for a future by a callback
+	Event              // the network, another goroutine
+)
+
+// String returns the kind as one word in lower case.
+func (k Kind) String() string {
+	return [...]string{"task", "alarm", "callback", "timer", "done", "event"}[k]
 }
 
 // Seams are what one loop uses. A nil member means the real thing. New

@@ -1,0 +1,277 @@
+// Faults: a cancellation or a panic at every place where a program waits.
+
+package asynciotest
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"strconv"
+	"strings"
+	"testing"
+
+	"github.com/goasyncio/asyncio"
+)
+
+// ErrInjected is the cause of a cancellation by CancelEverywhere, and the value of a
+// panic by PanicEverywhere.
+var ErrInjected = errors.New("asynciotest: injected fault")
+
+// CancelEverywhere runs f again and again, first come, first served, and each time
+// cancels one task at one place where it waits: the first time that any task is
+// suspended, the second time, and so on until a run has no such moment any more. Each
+// is tried twice: the task is cancelled at once, and when what it has waited for is
+// there and it is about to go on. Whatever happens, f checks that the program keeps
+// its promises:
+//
+//	asynciotest.CancelEverywhere(t, func(t testing.TB, sim *asynciotest.Sim) {
+//		bank := NewBank()
+//		if err := sim.Run(bank.Transfers); err != nil && !errors.Is(err, asynciotest.ErrInjected) {
+//			t.Fatal(err)
+//		}
+//		if bank.Total() != 100 {
+//			t.Errorf("the total is %d", bank.Total())
+//		}
+//	})
+//
+// The cause of the cancellation is ErrInjected. The first failure ends the test with
+// a report: which task was cancelled, where, what f has logged, who had which turn,
+// and the command that repeats the run. What Explore says of t holds here too, but the
+// runs come one after another.
+func CancelEverywhere(t *testing.T, f func(t testing.TB, sim *Sim), opts ...FaultOption) {
+	t.Helper()
+	i := newInjection(t, f, opts)
+	i.everywhere(faultName{how: cancelAtOnce}, faultName{how: cancelLater})
+}
+
+// PanicEverywhere is CancelEverywhere with a panic: a call that would suspend the
+// task panics with ErrInjected instead, before it has done anything. The task fails
+// with an *asyncio.PanicError that Is ErrInjected; if it is main, that is what
+// Sim.Run returns.
+func PanicEverywhere(t *testing.T, f func(t testing.TB, sim *Sim), opts ...FaultOption) {
+	t.Helper()
+	i := newInjection(t, f, opts)
+	i.everywhere(faultName{how: panicInstead})
+}
+
+// A FaultOption is an option of CancelEverywhere and PanicEverywhere.
+type FaultOption interface{ applyFault(*injection) }
+
+type faultOption func(*injection)
+
+func (o faultOption) applyFault(i *injection) { o(i) }
+
+// OnlyTask lets faults happen only in tasks of that name. The task of main is called
+// "main".
+func OnlyTask(name string) FaultOption {
+	return faultOption(func(i *injection) { i.only, i.limited = name, true })
+}
+
+// What a fault is.
+const (
+	cancelAtOnce = "cancel"
+	cancelLater  = "late"
+	panicInstead = "panic"
+)
+
+// A faultName names one fault: the k-th moment of its kind.
+type faultName struct {
+	how string
+	k   int
+}
+
+func (n faultName) String() string { return n.how + strconv.Itoa(n.k) }
+
+// parseFault returns the fault of that name, if it is one.
+func parseFault(text string) (faultName, bool) {
+	for _, how := range []string{cancelAtOnce, cancelLater, panicInstead} {
+		if number, ok := strings.CutPrefix(text, how); ok {
+			k, err := strconv.Atoi(number)
+			return faultName{how, k}, err == nil && k > 0
+		}
+	}
+	return faultName{}, false
+}
+
+// An injection is a call of CancelEverywhere or PanicEverywhere.
+type injection struct {
+	*exploration
+	only    string
+	limited bool
+	points  []int // the calls at which panics are injected
+}
+
+func newInjection(t testing.TB, f func(testing.TB, *Sim), opts []FaultOption) *injection {
+	i := &injection{exploration: newExploration(t, 1, f, nil)}
+	for _, o := range opts {
+		o.applyFault(i)
+	}
+	return i
+}
+
+// everywhere injects faults of the given kinds, or only the one that the user has
+// asked for.
+func (i *injection) everywhere(kinds ...faultName) {
+	i.t.Helper()
+	text, _ := wanted()
+	again, one := parseFault(text)
+	if text != "" && !one {
+		return // it is for Explore
+	}
+	none := &fault{injection: i}
+	o := i.run(i.first, &trial{picker: firstCome{}, fault: none})
+	if o.failed {
+		i.t.Fatalf("asynciotest: it fails without a fault\n%s", indent(o.log))
+	}
+	i.points = none.points
+	if one {
+		for _, kind := range kinds {
+			if kind.how == again.how {
+				i.repeat(again)
+			}
+		}
+		return
+	}
+	for k := 1; ; k++ {
+		reached := false
+		for _, kind := range kinds {
+			kind.k = k
+			f := &fault{injection: i, faultName: kind}
+			o := i.run(i.first, &trial{picker: firstCome{}, fault: f})
+			if o.failed {
+				i.t.Fatal(i.explain(f))
+			}
+			reached = reached || f.reached
+		}
+		if !reached {
+			return
+		}
+	}
+}
+
+// explain repeats a run that has failed, and describes it.
+func (i *injection) explain(f *fault) string {
+	told := &fault{injection: i, faultName: f.faultName}
+	o := i.run(i.first, &trial{picker: firstCome{}, fault: told, explain: true})
+	return fmt.Sprintf("asynciotest: it fails with a fault: %v\n%s%sTo repeat this run:\n    %s",
+		told, indent(o.log), o.trial.table(), command(i.t.Name(), f.faultName))
+}
+
+// repeat runs with one fault, and says how it has gone.
+func (i *injection) repeat(name faultName) {
+	i.t.Helper()
+	f := &fault{injection: i, faultName: name}
+	o := i.run(i.first, &trial{picker: firstCome{}, fault: f, explain: true})
+	text := fmt.Sprintf("asynciotest: run with a fault: %v\n%s%s", f, indent(o.log), o.trial.table())
+	if o.failed {
+		i.t.Fatal(strings.TrimSuffix(text, "\n"))
+	}
+	i.t.Logf("%s    it passes", text)
+}
+
+// A fault is what goes wrong in one run.
+type fault struct {
+	*injection
+	faultName
+
+	reached bool
+	task    string // whose fault it was,
+	where   string // and where, if that is known
+
+	suspensions int
+	victim      asyncio.AnyTask // to be cancelled at its next turn
+
+	calls  int
+	call   map[asyncio.AnyTask]int // the last call of each task, until that suspends
+	points []int                   // the calls that have suspended
+}
+
+func (f *fault) String() string {
+	what := map[string]string{
+		cancelAtOnce: "task %s is cancelled when it waits",
+		cancelLater:  "task %s is cancelled when it is about to go on",
+		panicInstead: "task %s panics instead of waiting",
+	}[f.how]
+	if !f.reached {
+		return "it does not come to " + f.faultName.String()
+	}
+	what = fmt.Sprintf(what, f.task)
+	if f.where != "" {
+		what += ", " + f.where
+	}
+	return what
+}
+
+// concerns reports whether the fault may be one of that task.
+func (f *fault) concerns(t asyncio.AnyTask) bool { return !f.limited || t.Name() == f.only }
+
+// happens notes that the moment has come.
+func (f *fault) happens(t asyncio.AnyTask) {
+	f.reached, f.task, f.where = true, t.Name(), stackOf(t)
+}
+
+// awaits is told that a task begins a call that may suspend it.
+func (f *fault) awaits(t asyncio.AnyTask) {
+	if !f.concerns(t) {
+		return
+	}
+	f.calls++
+	if f.how == panicInstead {
+		if f.k <= len(f.injection.points) && f.calls == f.injection.points[f.k-1] {
+			f.happens(t)
+			panic(ErrInjected)
+		}
+		return
+	}
+	if f.call == nil {
+		f.call = make(map[asyncio.AnyTask]int)
+	}
+	f.call[t] = f.calls
+}
+
+// suspends is told that a task is about to be suspended.
+func (f *fault) suspends(t asyncio.AnyTask) {
+	if !f.concerns(t) {
+		return
+	}
+	if call := f.call[t]; call > 0 {
+		f.points = append(f.points, call)
+		f.call[t] = 0
+	}
+	if f.suspensions++; f.suspensions != f.k {
+		return
+	}
+	switch f.how {
+	case cancelAtOnce:
+		f.happens(t)
+		t.Cancel(ErrInjected)
+	case cancelLater:
+		f.happens(t)
+		f.victim = t
+	}
+}
+
+// goesOn is told who has the next turn.
+func (f *fault) goesOn(subject any) {
+	if f.victim != nil && subject == any(f.victim) {
+		f.victim.Cancel(ErrInjected)
+		f.victim = nil
+	}
+}
+
+// caught is asyncio.Run, except that a panic that was injected into main is returned.
+func caught(main func(ctx context.Context) error, opts []asyncio.RunOption) (err error) {
+	defer func() {
+		switch p := recover().(type) {
+		case nil:
+		case *asyncio.PanicError:
+			if !errors.Is(p, ErrInjected) {
+				panic(p)
+			}
+			err = p
+		default:
+			panic(p)
+		}
+	}()
+	return asyncio.Run(context.Background(), main, opts...)
+}

@@ -1,0 +1,338 @@
+// Reports: the simplest schedule that fails, told to people.
+
+package asynciotest
+
+import (
+	"fmt"
+	"slices"
+	"strings"
+	"testing"
+	"time"
+)
+
+// explain finds the simplest way to the failure of o and describes it.
+func (e *exploration) explain(o *outcome) string {
+	name := runName{seed: o.seed}
+	if e.bound >= 0 {
+		name = runName{o.seed, true, o.trial.made}
+	}
+	again := e.run(o.seed, &trial{picker: o.trial.made.replay()})
+	if !again.failed {
+		return fmt.Sprintf("asynciotest: seed %d fails, but not always\n%s%s", o.seed, indent(o.log),
+			indent(e.indeterminate(o.seed, e.difference(o))))
+	}
+	simplest, runs := e.shrink(again)
+	told := e.run(o.seed, &trial{picker: simplest.trial.made.replay(), explain: true})
+	if !told.failed { // debug mode makes a difference to it
+		told = e.run(o.seed, &trial{picker: simplest.trial.made.replay(), record: true})
+	}
+	short := runName{o.seed, true, told.trial.made}
+
+	var b strings.Builder
+	fmt.Fprintf(&b, "asynciotest: seed %d fails (%s)\n", o.seed, e.strategy())
+	b.WriteString(indent(told.log))
+	switch n := len(told.trial.made); {
+	case n == 0:
+		fmt.Fprintf(&b, "It fails first come, first served: no particular schedule is needed.\n")
+	default:
+		fmt.Fprintf(&b, "It takes %s from first come, first served (the seed had %d; %d runs to find out), marked by >:\n",
+			plural(n, "deviation"), len(o.trial.made), runs)
+	}
+	b.WriteString(told.trial.table())
+	fmt.Fprintf(&b, "To repeat this run:\n    %s\n", command(e.t.Name(), short))
+	if short.String() != name.String() {
+		fmt.Fprintf(&b, "To repeat the run of the seed:\n    %s\n", command(e.t.Name(), name))
+	}
+	return strings.TrimSuffix(b.String(), "\n")
+}
+
+func plural(n int, what string) string {
+	if n == 1 {
+		return "1 " + what
+	}
+	return fmt.Sprintf("%d %ss", n, what)
+}
+
+func indent(text string) string {
+	var b strings.Builder
+	for line := range strings.Lines(text) {
+		b.WriteString("    " + line)
+	}
+	if text != "" && !strings.HasSuffix(text, "\n") {
+		b.WriteByte('\n')
+	}
+	return b.String()
+}
+
+// What a report shows of a long schedule: the steps around each deviation, and the
+// last ones.
+const (
+	whole  = 60
+	around = 4
+	ending = 12
+)
+
+// table lists the steps of a run that matter.
+func (t *trial) table() string {
+	shown := make([]bool, len(t.events))
+	show := func(from, to int) {
+		for i := max(0, from); i < min(to, len(shown)); i++ {
+			shown[i] = true
+		}
+	}
+	deviates := make(map[int]bool)
+	show(len(shown)-ending, len(shown))
+	if len(shown) <= whole {
+		show(0, len(shown))
+	}
+	for _, d := range t.made {
+		deviates[d.step-1] = true
+		show(d.step-1-around, d.step+around)
+	}
+	var b strings.Builder
+	hidden := 0
+	for i, e := range t.events {
+		if !shown[i] {
+			hidden++
+			continue
+		}
+		if hidden > 0 {
+			fmt.Fprintf(&b, "           ... %s\n", plural(hidden, "step"))
+			hidden = 0
+		}
+		mark := " "
+		if deviates[i] {
+			mark = ">"
+		}
+		fmt.Fprintf(&b, "  %s %5d  %-10v %s %s", mark, i+1, e.at, e.kind, e.name)
+		if e.where != "" {
+			fmt.Fprintf(&b, ", %s", e.where)
+		}
+		if e.instead != "" {
+			fmt.Fprintf(&b, "   (%s)", e.instead)
+		}
+		b.WriteByte('\n')
+	}
+	return b.String()
+}
+
+// What shrinking may cost.
+const (
+	shrinkRuns = 2000
+	shrinkTime = 20 * time.Second
+)
+
+// A shrinking looks for a smaller set of decisions that still fails: delta debugging
+// (Zeller and Hildebrandt, "Simplifying and Isolating Failure-Inducing Input"), towards
+// first come, first served.
+type shrinking struct {
+	e        *exploration
+	best     *outcome
+	runs     int
+	deadline time.Time
+}
+
+// shrink returns the simplest failure that it has found on the way from o, and in how
+// many runs.
+func (e *exploration) shrink(o *outcome) (*outcome, int) {
+	s := &shrinking{e: e, best: o, deadline: time.Now().Add(shrinkTime)}
+	s.cut()
+	for before := (*outcome)(nil); s.best != before && !s.over(); {
+		before = s.best
+		for chunk := len(s.best.trial.made); chunk > 0; chunk /= 2 {
+			s.remove(chunk)
+		}
+		s.putOff()
+	}
+	s.lower()
+	s.search()
+	return s.best, s.runs
+}
+
+// search looks for a failure with one or two deviations, if there are more so far.
+func (s *shrinking) search() {
+	const most = 1000
+	none := &trial{picker: firstCome{}, measure: true}
+	s.e.run(s.best.seed, none)
+	level := []*trial{none}
+	for depth := 1; depth <= 2 && depth < len(s.best.trial.made) && !s.over(); depth++ {
+		longer := extend(level, most)
+		level = make([]*trial, len(longer))
+		failure := s.e.parallel(len(longer), func(i int) *outcome {
+			level[i] = &trial{picker: longer[i].replay(), measure: true}
+			if time.Now().After(s.deadline) {
+				return &outcome{}
+			}
+			return s.e.run(s.best.seed, level[i])
+		})
+		s.runs += len(longer)
+		if failure != nil {
+			s.best = failure
+			return
+		}
+	}
+}
+
+func (s *shrinking) over() bool { return s.runs >= shrinkRuns || time.Now().After(s.deadline) }
+
+// try adopts d if it fails and is simpler.
+func (s *shrinking) try(d decisions) bool {
+	if s.over() {
+		return false
+	}
+	s.runs++
+	o := s.e.run(s.best.seed, &trial{picker: d.replay()})
+	if !o.failed || !o.trial.made.simpler(s.best.trial.made) {
+		return false
+	}
+	s.best = o
+	return true
+}
+
+// simpler reports whether d has fewer decisions than other, or as many but smaller
+// ones.
+func (d decisions) simpler(other decisions) bool {
+	if len(d) != len(other) {
+		return len(d) < len(other)
+	}
+	weigh := func(d decisions) (sum int) {
+		for _, one := range d {
+			sum += max(one.choice, 1)
+		}
+		return sum
+	}
+	return weigh(d) < weigh(other)
+}
+
+// cut tries to put off one callback instead of all the decisions from some step on.
+func (s *shrinking) cut() {
+	made := s.best.trial.made
+	for i := range made {
+		if s.try(append(made[:i:i], decision{made[i].step, putOff})) {
+			return
+		}
+	}
+}
+
+// putOff tries to put off one callback instead of several decisions in a row.
+func (s *shrinking) putOff() {
+	for i := 0; i < len(s.best.trial.made); i++ {
+		made := s.best.trial.made
+		for j := len(made); j >= i+2; j-- {
+			if s.try(slices.Concat(made[:i], decisions{{made[i].step, putOff}}, made[j:])) {
+				break
+			}
+		}
+	}
+}
+
+// remove tries to do without chunk decisions at a time, the last ones first.
+func (s *shrinking) remove(chunk int) {
+	for end := len(s.best.trial.made); end > 0; {
+		made := s.best.trial.made
+		end = min(end, len(made))
+		start := max(0, end-chunk)
+		s.try(slices.Concat(made[:start], made[end:]))
+		end = start
+	}
+}
+
+// lower tries smaller choices.
+func (s *shrinking) lower() {
+	for i := 0; i < len(s.best.trial.made); i++ {
+		for choice := 1; i < len(s.best.trial.made) && choice < s.best.trial.made[i].choice; choice++ {
+			d := slices.Clone(s.best.trial.made)
+			d[i].choice = choice
+			if s.try(d) {
+				break
+			}
+		}
+	}
+}
+
+// repeat runs one run, and says how it has gone.
+func (e *exploration) repeat(r *runName) {
+	e.t.Helper()
+	var how picker = r.decide.replay()
+	if !r.given {
+		if e.depth > 0 && r.seed != e.first {
+			e.steps = e.run(e.first, &trial{picker: firstCome{}}).trial.steps
+		}
+		how = e.picker(r.seed)
+	}
+	o := e.run(r.seed, &trial{picker: how, explain: true})
+	text := fmt.Sprintf("asynciotest: run %v:\n%s%s", r, indent(o.log), o.trial.table())
+	switch {
+	case o.failed:
+		e.t.Fatal(strings.TrimSuffix(text, "\n"))
+	case o.skipped:
+		e.t.Skip(text)
+	}
+	e.t.Logf("%s    it passes", text)
+}
+
+// CheckDeterminism runs f twice with the same seed, and ends the test if the second
+// run takes another course than the first: a callback that has run has another kind,
+// another name or another time, or one run fails and the other does not. The report
+// shows the first difference. The seed is that of FirstSeed, and the schedule is that
+// of the strategy. Explore does the same with some of its seeds.
+func CheckDeterminism(t testing.TB, f func(t testing.TB, sim *Sim), opts ...ExploreOption) {
+	t.Helper()
+	e := newExploration(t, 1, f, opts)
+	seed := e.first
+	e.first-- // this seed shall have a schedule of its own
+	if e.depth > 0 {
+		e.steps = e.run(seed, &trial{picker: firstCome{}}).trial.steps
+	}
+	o := e.runTwice(seed, false, func() picker { return e.picker(seed) })
+	switch {
+	case o.differs != "":
+		t.Fatal(e.indeterminate(seed, o.differs))
+	case o.failed:
+		t.Fatalf("asynciotest: seed %d fails\n%s", seed, indent(o.log))
+	}
+}
+
+// difference runs the schedule of o twice more and tells the first difference.
+func (e *exploration) difference(o *outcome) string {
+	again := e.runTwice(o.seed, false, o.trial.made.replay)
+	if again.differs == "" {
+		return "The runs after it have all gone one way."
+	}
+	return again.differs
+}
+
+// differsFrom tells the first difference of two runs that have recorded their events.
+func (o *outcome) differsFrom(again *outcome) string {
+	a, b := o.trial.events, again.trial.events
+	if slices.Equal(a, b) {
+		if o.failed != again.failed {
+			return fmt.Sprintf("Both runs take the same %s, but only one of them fails:\n%s", plural(len(a), "step"), indent(o.log+again.log))
+		}
+		return ""
+	}
+	i := 0
+	for i < min(len(a), len(b)) && a[i] == b[i] {
+		i++
+	}
+	var text strings.Builder
+	for j := max(0, i-around); j < i; j++ {
+		fmt.Fprintf(&text, "    step %d   %v\n", j+1, a[j])
+	}
+	for run, events := range [][]event{a, b} {
+		what := "is not there: the run is over"
+		if i < len(events) {
+			what = events[i].String()
+		}
+		fmt.Fprintf(&text, "  > step %d   %s   (run %d)\n", i+1, what, run+1)
+	}
+	return text.String()
+}
+
+// indeterminate is the report about a program that goes different ways.
+func (e *exploration) indeterminate(seed uint64, differs string) string {
+	return fmt.Sprintf(`asynciotest: the program is not deterministic: seed %d takes different courses
+%sUsual causes: ranging over a map; select with several ready cases; the functions of
+math/rand (use asyncio.Rand or Sim.Rand); time.Now (use asyncio.Now); goroutines and
+ToThread; real sockets; variables that a run leaves changed for the next.`, seed, differs)
+}

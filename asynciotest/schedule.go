@@ -1,0 +1,203 @@
+// Schedules: which of the callbacks that are ready runs next, and what has run.
+
+package asynciotest
+
+import (
+	"fmt"
+	"reflect"
+	"strings"
+	"time"
+
+	"github.com/goasyncio/asyncio"
+	"github.com/goasyncio/asyncio/internal/seam"
+)
+
+// A schedule is the order of one loop. It keeps what the loop promises whatever the
+// network and other goroutines do, and lets a picker decide the rest; see Explore.
+type schedule struct {
+	trial   *trial
+	waiting []waiting   // the loop's queue
+	ready   []candidate // who may run next
+	lanes   map[any]struct{}
+}
+
+// waiting is a callback in the queue.
+type waiting struct {
+	seam.Callback
+	by int // the step that has queued it; 0 if that came from outside
+}
+
+// A candidate is a callback that may run next.
+type candidate struct {
+	place int // in the queue
+	lane  any
+}
+
+// Of a queue that is longer, only the beginning is looked at.
+const (
+	sight      = 1024
+	candidates = 64
+)
+
+func newSchedule(t *trial) *schedule {
+	return &schedule{trial: t, lanes: make(map[any]struct{})}
+}
+
+// Next implements seam.Order.
+func (s *schedule) Next(q seam.Queue) int {
+	t := s.trial
+	for i := len(s.waiting); i < q.Len(); i++ {
+		w := waiting{Callback: q.At(i)}
+		if w.Kind == seam.Step || w.Kind == seam.Handle || w.Kind == seam.Done {
+			w.by = t.steps
+		}
+		s.waiting = append(s.waiting, w)
+	}
+	s.findReady()
+	t.steps++
+	turn, deviation := 0, 0
+	if t.steps <= t.limit {
+		turn, deviation = t.picker.pick(t.steps, s.ready)
+	} else if t.steps == t.limit+1 {
+		t.endless(s.waiting)
+	}
+	place := s.ready[turn].place
+	if t.fault != nil && s.waiting[place].Kind == seam.Step {
+		t.fault.goesOn(s.waiting[place].Subject)
+	}
+	t.note(q.Now(), s, turn, deviation)
+	s.waiting = append(s.waiting[:place], s.waiting[place+1:]...)
+	return place
+}
+
+// Awaits implements seam.Witness.
+func (s *schedule) Awaits(task any) {
+	if f := s.trial.fault; f != nil {
+		f.awaits(task.(asyncio.AnyTask))
+	}
+}
+
+// Suspends implements seam.Witness.
+func (s *schedule) Suspends(task any) {
+	if f := s.trial.fault; f != nil {
+		f.suspends(task.(asyncio.AnyTask))
+	}
+}
+
+// findReady finds the callbacks that may run next: those that no other one must
+// precede.
+func (s *schedule) findReady() {
+	clear(s.lanes)
+	s.ready = s.ready[:0]
+	by, deadline, timed := 0, time.Duration(0), false
+	for i := range s.waiting[:min(sight, len(s.waiting))] {
+		w := &s.waiting[i]
+		held := false
+		if w.by > 0 {
+			held, by = w.by == by, w.by
+		}
+		if w.Kind == seam.Alarm || w.Kind == seam.Timer {
+			if !timed {
+				deadline, timed = w.When, true
+			}
+			held = held || w.When != deadline
+		}
+		if _, behind := s.lanes[w.Lane]; behind {
+			continue
+		}
+		s.lanes[w.Lane] = struct{}{}
+		if held {
+			continue
+		}
+		if s.ready = append(s.ready, candidate{i, w.Lane}); len(s.ready) == candidates {
+			return
+		}
+	}
+}
+
+// An event is a callback that has run: the determinism of a program is judged by
+// them, and failures are told by them.
+type event struct {
+	at   time.Duration
+	kind seam.Kind
+	name string
+	// What follows is known in a run that is to be reported.
+	where   string // where the task goes on
+	instead string // what else would have run, if this deviates
+}
+
+// String is what the courses of two runs are compared by.
+func (e event) String() string { return fmt.Sprintf("%-12v %-8v %s", e.at, e.kind, e.name) }
+
+// nameOf names whose turn it is in the same way in every run.
+func nameOf(c seam.Callback) string {
+	switch s := c.Subject.(type) {
+	case asyncio.AnyTask:
+		return s.Name()
+	case *asyncio.Handle:
+		return placeIn(s.String())
+	case *asyncio.TimerHandle:
+		return placeIn(s.String())
+	case asyncio.AnyFuture:
+		return "of a future"
+	}
+	return strings.TrimPrefix(fmt.Sprintf("%T", c.Subject), "*asyncio.")
+}
+
+// placeIn takes the place of the function out of the String of a handle.
+func placeIn(handle string) string {
+	handle = strings.TrimSuffix(handle, ">")
+	for _, prefix := range []string{"<Handle", " cancelled", " "} {
+		handle = strings.TrimPrefix(handle, prefix)
+	}
+	return shortPlace(handle)
+}
+
+// shortPlace shortens "path/package.function path/file:line".
+func shortPlace(place string) string {
+	function, file, ok := strings.Cut(place, " ")
+	if !ok {
+		return base(place)
+	}
+	return base(function) + " " + base(file)
+}
+
+// base is what follows the last slash.
+func base(path string) string { return path[strings.LastIndexByte(path, '/')+1:] }
+
+// whereIs says where a task goes on. It knows that of a loop in debug mode.
+func whereIs(c seam.Callback) string {
+	if task, ok := c.Subject.(asyncio.AnyTask); ok && c.Kind == seam.Step {
+		return stackOf(task)
+	}
+	return ""
+}
+
+// stackOf is where a task waits, and for what, as far as the loop knows.
+func stackOf(task asyncio.AnyTask) string {
+	op := ""
+	for _, f := range task.Stack(0) {
+		if name, own := strings.CutPrefix(f.Function, rootPrefix); own {
+			op = " in " + plainName(name)
+			continue
+		}
+		if strings.HasPrefix(f.Function, ownPrefix) {
+			continue // this very function
+		}
+		return fmt.Sprintf("%s:%d%s", base(f.File), f.Line, op)
+	}
+	return ""
+}
+
+// plainName shortens the name of a function as it stands on a stack: "Sleep",
+// "Lock.Acquire" for "(*Lock).Acquire", "Wait" for "(*future).Wait".
+func plainName(name string) string {
+	name = strings.NewReplacer("(*", "", ")", "", "[...]", "").Replace(name)
+	if 'a' <= name[0] && name[0] <= 'z' {
+		_, name, _ = strings.Cut(name, ".")
+	}
+	return name
+}
+
+// rootPrefix is how the names of the functions of package asyncio begin.
+var rootPrefix = reflect.TypeFor[asyncio.EventLoop]().PkgPath() + "."

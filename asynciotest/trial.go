@@ -1,0 +1,346 @@
+// Trials: one run of a function under test, and the testing.TB that it is given.
+
+package asynciotest
+
+import (
+	"bytes"
+	"context"
+	"fmt"
+	"hash/maphash"
+	"io"
+	"log/slog"
+	"math/rand/v2"
+	"reflect"
+	"runtime"
+	"runtime/debug"
+	"strings"
+	"sync"
+	"testing"
+	"time"
+
+	"github.com/goasyncio/asyncio"
+	"github.com/goasyncio/asyncio/internal/seam"
+)
+
+// A Sim is one simulated run of a program: what differs from run to run is decided
+// by its seed alone. Explore and CheckDeterminism make it.
+type Sim struct {
+	// Seed is the seed of the run.
+	Seed uint64
+
+	// Rand gives random numbers for what the test itself decides. They depend on
+	// Seed alone.
+	Rand *rand.Rand
+
+	trial *trial
+	t     *trialT
+	runs  uint64
+}
+
+// Run runs main as asyncio.Run does, with a virtual clock (see WithVirtualClock) and
+// random numbers (asyncio.Rand) that depend on the seed, on the schedule that is
+// being explored. What the loop logs becomes part of the log of the test. It returns
+// the error of asyncio.Run: the one that main returns, asyncio.ErrDeadlock, or
+// ErrEndless. It may be called several times, each with a loop of its own, from
+// the goroutine that called the function under test.
+//
+// Options come after those of the simulation, so that they may replace them.
+func (s *Sim) Run(main func(ctx context.Context) error, opts ...asyncio.RunOption) error {
+	s.runs++
+	rng := rand.NewPCG(s.Seed, s.runs)
+	t := s.trial
+	all := []asyncio.RunOption{
+		seam.LoopOption(seam.Seams{
+			NewClock:  func() seam.Clock { return new(virtualClock) },
+			NewRandom: func() seam.Random { return rng },
+			NewOrder:  func() seam.Order { return newSchedule(t) },
+		}).(asyncio.LoopOption),
+		asyncio.WithLogger(slog.New(slog.NewTextHandler(loopLog{s.t}, &slog.HandlerOptions{ReplaceAttr: withoutTime}))),
+	}
+	all = append(all, opts...)
+	if t.explain {
+		all = append(all, asyncio.WithDebug(true))
+	}
+	err := caught(main, all)
+	if t.steps > t.limit {
+		return fmt.Errorf("%w: there were %d steps", ErrEndless, t.limit)
+	}
+	return err
+}
+
+// withoutTime leaves the time of day out of a log.
+func withoutTime(groups []string, a slog.Attr) slog.Attr {
+	if len(groups) == 0 && a.Key == slog.TimeKey {
+		return slog.Attr{}
+	}
+	return a
+}
+
+// A trial is what the schedules of one run share.
+type trial struct {
+	picker  picker
+	fault   *fault // nil: none
+	limit   int    // steps; then everything is cancelled
+	record  bool   // events
+	explain bool   // events with all that is to be known of them
+	measure bool   // widths and course
+
+	steps  int
+	made   decisions
+	widths []uint8      // how many candidates there were at each step
+	course maphash.Hash // of who had the turns
+	events []event
+}
+
+// note takes down what runs now.
+func (t *trial) note(now time.Duration, s *schedule, turn, deviation int) {
+	if deviation != 0 {
+		t.made = append(t.made, decision{t.steps, deviation})
+	}
+	if t.measure {
+		t.widths = append(t.widths, uint8(len(s.ready)))
+		t.course.WriteByte(byte(turn))
+	}
+	if !t.record && !t.explain {
+		return
+	}
+	c := s.waiting[s.ready[turn].place].Callback
+	e := event{at: now, kind: c.Kind, name: nameOf(c)}
+	if t.explain {
+		e.where = whereIs(c)
+		first := s.waiting[s.ready[0].place].Callback
+		switch {
+		case deviation == putOff:
+			e.instead = fmt.Sprintf("%v %s is put off", first.Kind, nameOf(first))
+		case deviation != 0:
+			e.instead = fmt.Sprintf("before %v %s", first.Kind, nameOf(first))
+		}
+	}
+	t.events = append(t.events, e)
+}
+
+// endless ends a run that goes on for too long: it cancels all tasks.
+func (t *trial) endless(queue []waiting) {
+	for _, w := range queue {
+		if task, ok := w.Subject.(asyncio.AnyTask); ok {
+			for _, each := range task.Loop().AllTasks() {
+				each.Cancel(ErrEndless)
+			}
+			return
+		}
+	}
+	t.limit++ // there is no task at hand; try again at the next step
+}
+
+// An outcome is what a trial has come to.
+type outcome struct {
+	seed    uint64
+	trial   *trial
+	failed  bool
+	skipped bool
+	log     string
+	differs string // how a second run has differed, if it has
+}
+
+// A trialT is the testing.TB of one trial. It embeds the one of the test for its
+// private method and for what all trials may share.
+type trialT struct {
+	testing.TB
+	name    string
+	context context.Context
+	cancel  context.CancelFunc
+
+	mu       sync.Mutex
+	log      bytes.Buffer
+	failed   bool
+	skipped  bool
+	cleanups []func()
+	helpers  map[string]bool // functions that have called Helper
+}
+
+// perform runs f once on a goroutine of its own and waits for its end.
+func perform(outer testing.TB, seed uint64, t *trial, f func(testing.TB, *Sim)) *outcome {
+	tt := &trialT{TB: outer, name: outer.Name()}
+	tt.context, tt.cancel = context.WithCancel(context.Background())
+	sim := &Sim{Seed: seed, Rand: rand.New(rand.NewPCG(seed, 0)), trial: t, t: tt}
+	ended := make(chan struct{})
+	go func() {
+		defer close(ended)
+		defer tt.cleanUp()
+		tt.guard(func() { f(tt, sim) })
+	}()
+	<-ended
+	return &outcome{seed: seed, trial: t, failed: tt.failed, skipped: tt.skipped, log: tt.log.String()}
+}
+
+// guard calls f and takes a panic for a failure.
+func (t *trialT) guard(f func()) {
+	defer func() {
+		if p := recover(); p != nil {
+			t.Fail()
+			t.write(fmt.Sprintf("panic: %v\n%s", p, debug.Stack()))
+		}
+	}()
+	f()
+}
+
+// cleanUp calls the functions of Cleanup, the last one first. One that calls FailNow
+// ends nothing but itself.
+func (t *trialT) cleanUp() {
+	t.cancel()
+	for {
+		t.mu.Lock()
+		n := len(t.cleanups)
+		if n == 0 {
+			t.mu.Unlock()
+			return
+		}
+		f := t.cleanups[n-1]
+		t.cleanups = t.cleanups[:n-1]
+		t.mu.Unlock()
+		ended := make(chan struct{})
+		go func() {
+			defer close(ended)
+			t.guard(f)
+		}()
+		<-ended
+	}
+}
+
+func (t *trialT) write(text string) {
+	t.mu.Lock()
+	defer t.mu.Unlock()
+	t.log.WriteString(strings.TrimSuffix(text, "\n") + "\n")
+}
+
+// say logs text with the place of the test's code that says it: helpers and this
+// package are left out.
+func (t *trialT) say(text string) {
+	pcs := make([]uintptr, 16)
+	frames := runtime.CallersFrames(pcs[:runtime.Callers(3, pcs)])
+	for {
+		f, more := frames.Next()
+		if more && (strings.HasPrefix(f.Function, ownPrefix) || t.isHelper(f.Function)) {
+			continue
+		}
+		t.write(fmt.Sprintf("%s:%d: %s", base(f.File), f.Line, text))
+		return
+	}
+}
+
+func (t *trialT) Helper() {
+	var pc [1]uintptr
+	runtime.Callers(2, pc[:])
+	caller, _ := runtime.CallersFrames(pc[:]).Next()
+	t.mu.Lock()
+	defer t.mu.Unlock()
+	if t.helpers == nil {
+		t.helpers = make(map[string]bool)
+	}
+	t.helpers[caller.Function] = true
+}
+
+func (t *trialT) isHelper(function string) bool {
+	t.mu.Lock()
+	defer t.mu.Unlock()
+	return t.helpers[function]
+}
+
+func (t *trialT) Name() string { return t.name }
+
+func (t *trialT) Context() context.Context { return t.context }
+
+func (t *trialT) Log(args ...any) { t.say(fmt.Sprintln(args...)) }
+
+func (t *trialT) Logf(format string, args ...any) { t.say(fmt.Sprintf(format, args...)) }
+
+func (t *trialT) Error(args ...any) {
+	t.say(fmt.Sprintln(args...))
+	t.Fail()
+}
+
+func (t *trialT) Errorf(format string, args ...any) {
+	t.say(fmt.Sprintf(format, args...))
+	t.Fail()
+}
+
+func (t *trialT) Fatal(args ...any) {
+	t.say(fmt.Sprintln(args...))
+	t.FailNow()
+}
+
+func (t *trialT) Fatalf(format string, args ...any) {
+	t.say(fmt.Sprintf(format, args...))
+	t.FailNow()
+}
+
+func (t *trialT) Fail() {
+	t.mu.Lock()
+	defer t.mu.Unlock()
+	t.failed = true
+}
+
+func (t *trialT) FailNow() {
+	t.Fail()
+	runtime.Goexit()
+}
+
+func (t *trialT) Failed() bool {
+	t.mu.Lock()
+	defer t.mu.Unlock()
+	return t.failed
+}
+
+func (t *trialT) Skip(args ...any) {
+	t.say(fmt.Sprintln(args...))
+	t.SkipNow()
+}
+
+func (t *trialT) Skipf(format string, args ...any) {
+	t.say(fmt.Sprintf(format, args...))
+	t.SkipNow()
+}
+
+func (t *trialT) SkipNow() {
+	t.mu.Lock()
+	t.skipped = true
+	t.mu.Unlock()
+	runtime.Goexit()
+}
+
+func (t *trialT) Skipped() bool {
+	t.mu.Lock()
+	defer t.mu.Unlock()
+	return t.skipped
+}
+
+func (t *trialT) Cleanup(f func()) {
+	t.mu.Lock()
+	defer t.mu.Unlock()
+	t.cleanups = append(t.cleanups, f)
+}
+
+func (t *trialT) Attr(key, value string) { t.write(fmt.Sprintf("%s=%s", key, value)) }
+
+func (t *trialT) Output() io.Writer { return loopLog{t} }
+
+// Setenv and Chdir are for one test alone, and there are several at once.
+
+func (t *trialT) Setenv(key, value string) {
+	t.Fatal("asynciotest: Setenv cannot be used here: several runs share the process")
+}
+
+func (t *trialT) Chdir(dir string) {
+	t.Fatal("asynciotest: Chdir cannot be used here: several runs share the process")
+}
+
+// A loopLog writes whole lines to the log of a trial.
+type loopLog struct{ t *trialT }
+
+func (l loopLog) Write(p []byte) (int, error) {
+	l.t.write(string(p))
+	return len(p), nil
+}
+
+// ownPrefix is how the names of the functions of this package begin.
+var ownPrefix = reflect.TypeFor[Sim]().PkgPath() + "."
