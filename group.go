@@ -5,6 +5,8 @@ package asyncio
 import (
 	"context"
 	"errors"
+
+	"github.com/goasyncio/asyncio/internal/seam"
 )
 
 // TaskGroup owns tasks: WithTaskGroup returns when all of them are done
@@ -34,6 +36,10 @@ type groupChild struct {
 }
 
 func (c *groupChild) run() { c.group.childDone(c) }
+
+func (c *groupChild) callback() seam.Callback {
+	return seam.Callback{Kind: seam.Done, Subject: c.task.self, Lane: &c.task.future}
+}
 
 // A GroupOption is an option of WithTaskGroup.
 type GroupOption interface {

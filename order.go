@@ -45,12 +45,17 @@ func (c *choice) At(i int) seam.Callback {
 		return seam.Callback{Kind: seam.Timer, Subject: r, Lane: seam.Timer, When: r.When()}
 	case *doneCallback:
 		return seam.Callback{Kind: seam.Done, Subject: r.future.self, Lane: r.future}
+	case selfDescribed:
+		return r.callback()
 	case laned:
 		return seam.Callback{Kind: seam.Event, Subject: r, Lane: r.lane()}
 	default:
 		return seam.Callback{Kind: seam.Event, Subject: r, Lane: r}
 	}
 }
+
+// A selfDescribed callback says what an Order gets to know of it.
+type selfDescribed interface{ callback() seam.Callback }
 
 // A laned callback must not overtake others of its lane.
 type laned interface{ lane() any }

@@ -8,6 +8,7 @@ import (
 	"math"
 	"time"
 
+	"github.com/goasyncio/asyncio/internal/seam"
 	"github.com/goasyncio/asyncio/internal/timer"
 )
 
@@ -160,6 +161,10 @@ func (s *TimeoutScope) disarm() {
 		s.stale++
 	}
 	s.armed = false
+}
+
+func (s *TimeoutScope) callback() seam.Callback {
+	return seam.Callback{Kind: seam.Timer, Subject: s, Lane: seam.Timer, When: s.when}
 }
 
 // run is called when the deadline has passed.
