@@ -32,9 +32,10 @@ const (
 	// tries is how often a benchmark is measured, if need be. The least counts: other
 	// goroutines of the process, those of the runtime too, only ever add to it.
 	tries = 6
-	// samples is how often a benchmark is measured to be recorded. The most counts: it
-	// may depend on who comes first, when there is more than one goroutine.
-	samples = 5
+	// samples is how often a benchmark is measured to be recorded, on one processor and
+	// on all. The most counts: it may depend on who comes first, when there is more
+	// than one goroutine.
+	samples = 4
 )
 
 // Check runs the benchmarks of the test's package in a process of its own. The test
@@ -43,7 +44,7 @@ const (
 // in the form of go test's -skip, are not run.
 func Check(t *testing.T, column string, except ...string) {
 	t.Helper()
-	skip := strings.Join(except, "|")
+	skip, procs := strings.Join(except, "|"), runtime.GOMAXPROCS(0)
 	all := record{header: []string{"benchmark", column}}
 	if recorded, err := os.ReadFile(file); err == nil {
 		if all, err = parseRecord(string(recorded)); err != nil {
@@ -53,7 +54,7 @@ func Check(t *testing.T, column string, except ...string) {
 		t.Fatal(err)
 	}
 	if *update {
-		all.set(column, measure(t, ".", skip, samples).fold(most))
+		all.set(column, measure(t, ".", skip, samples, 1, procs).fold(most))
 		if err := os.MkdirAll(filepath.Dir(file), 0o777); err != nil {
 			t.Fatal(err)
 		}
@@ -63,13 +64,13 @@ func Check(t *testing.T, column string, except ...string) {
 		return
 	}
 	recorded := all.column(column)
-	measured := measure(t, ".", skip, 1).fold(least)
+	measured := measure(t, ".", skip, 1, procs).fold(least)
 	for range tries - 1 {
 		more := exceeding(measured, recorded)
 		if len(more) == 0 {
 			break
 		}
-		for name, n := range measure(t, only(more), skip, 1).fold(least) {
+		for name, n := range measure(t, only(more), skip, 1, procs).fold(least) {
 			measured[name] = least(measured[name], n)
 		}
 	}
@@ -79,7 +80,7 @@ func Check(t *testing.T, column string, except ...string) {
 		t.Error(complaint)
 	}
 	if failed {
-		t.Logf("If that is meant to be so, record it: go test -run '^%s$' -update-allocations", t.Name())
+		t.Logf("If that is meant to be so, record it: go test . -run '^%s$' -update-allocations", t.Name())
 	}
 	for _, name := range slices.Sorted(maps.Keys(measured)) {
 		if n := measured[name]; n < recorded[name] {
@@ -148,19 +149,23 @@ func only(names []string) string {
 	return strings.Join(patterns, "|")
 }
 
-// measure runs benchmarks, each several times.
-func measure(t *testing.T, pattern, skip string, times int) results {
+// measure runs benchmarks, each several times, on so many processors.
+func measure(t *testing.T, pattern, skip string, times int, procs ...int) results {
 	t.Helper()
-	procs := runtime.GOMAXPROCS(0)
+	slices.Sort(procs)
+	var cpus []string
+	for _, n := range slices.Compact(procs) {
+		cpus = append(cpus, strconv.Itoa(n))
+	}
 	cmd := exec.CommandContext(t.Context(), os.Args[0], "-test.run=^$", "-test.bench="+pattern, "-test.skip="+skip,
 		fmt.Sprintf("-test.benchtime=%dx", rounds), "-test.benchmem", fmt.Sprint("-test.count=", times),
-		fmt.Sprint("-test.cpu=", procs), "-test.timeout=3m")
+		"-test.cpu="+strings.Join(cpus, ","), "-test.timeout=3m")
 	var out, errs bytes.Buffer
 	cmd.Stdout, cmd.Stderr = &out, &errs
 	if err := cmd.Run(); err != nil {
 		t.Fatalf("the benchmarks: %v\n%s%s", err, result.ReplaceAllString(out.String(), ""), &errs)
 	}
-	return parseResults(out.String(), procs)
+	return parseResults(out.String(), slices.Max(procs))
 }
 
 var result = regexp.MustCompile(`(?m)^Benchmark(\S+)\s.*\s(\d+) allocs/op\n`)
