@@ -74,6 +74,23 @@ func BenchmarkQueue(b *testing.B) {
 			}
 		})
 	}
+	measure(b, "Items", func(ctx context.Context) func() error { // 100 of them, that are there
+		return func() error {
+			q := asyncio.NewQueue[int](0)
+			for i := range 100 {
+				if err := q.PutNowait(i); err != nil {
+					return err
+				}
+			}
+			q.Shutdown(false)
+			for _, err := range q.Items(ctx) {
+				if err != nil {
+					return err
+				}
+			}
+			return nil
+		}
+	})
 	measure(b, "TaskDoneJoin", func(ctx context.Context) func() error { // of an item that another task does
 		q := asyncio.NewQueue[int](0)
 		endless(ctx, func(ctx context.Context) error {

@@ -317,6 +317,15 @@ func BenchmarkAsCompleted(b *testing.B) {
 	}
 }
 
+func BenchmarkStaggeredRace(b *testing.B) {
+	measure(b, "FirstWins", func(ctx context.Context) func() error {
+		return func() error {
+			_, _, _, err := asyncio.StaggeredRace[int](ctx, time.Hour, five, five)
+			return err
+		}
+	})
+}
+
 func BenchmarkContext(b *testing.B) {
 	type key struct{}
 	valued := context.WithValue(background, key{}, 1)
