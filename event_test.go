@@ -129,17 +129,6 @@ func TestEvent(t *testing.T) {
 		expectError(t, err, asyncio.ErrCancelled)
 		expectText(t, &e, "<Event unset>")
 	})
-	t.Run("it costs no allocation", func(t *testing.T) {
-		asynciotest.Run(t, func(ctx context.Context) error {
-			var e asyncio.Event
-			expectNoAllocs(t, "without waiters", func() {
-				e.Set()
-				e.Wait(ctx)
-				e.Clear()
-			})
-			return nil
-		})
-	})
 }
 
 // Random tasks wait for an event that is set and cleared at random, and are

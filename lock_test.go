@@ -264,31 +264,6 @@ func TestLock(t *testing.T) {
 			return lock.Acquire(ctx)
 		})
 	})
-	t.Run("it costs no allocation", func(t *testing.T) {
-		asynciotest.Run(t, func(ctx context.Context) error {
-			var lock asyncio.Lock
-			expectNoAllocs(t, "uncontended", func() {
-				lock.Acquire(ctx)
-				lock.Release()
-			})
-			lock.Acquire(ctx)
-			other := asyncio.Go(ctx, func(ctx context.Context) error {
-				for {
-					if err := lock.Acquire(ctx); err != nil {
-						return err
-					}
-					lock.Release()
-				}
-			})
-			asyncio.Yield(ctx)
-			expectNoAllocs(t, "two tasks in turn", func() {
-				lock.Release()
-				lock.Acquire(ctx)
-			})
-			other.Cancel(nil)
-			return nil
-		})
-	})
 }
 
 // Random tasks take a lock and are cancelled at random: it is held by one of

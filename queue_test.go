@@ -465,14 +465,6 @@ func TestQueueGetAndPut(t *testing.T) {
 			})
 		})
 	})
-	t.Run("it costs no allocation", func(t *testing.T) {
-		everyQueue(t, 0, func(t *testing.T, ctx context.Context, q anyQueue) {
-			expectNoAllocs(t, "uncontended", func() {
-				q.Put(ctx, 1)
-				q.Get(ctx)
-			})
-		})
-	})
 }
 
 func TestQueueJoin(t *testing.T) {

@@ -254,16 +254,6 @@ func TestSemaphore(t *testing.T) {
 			expectUsage(t, asyncio.ErrWrongLoop, b.Release)
 		})
 	})
-	t.Run("it costs no allocation", func(t *testing.T) {
-		asynciotest.Run(t, func(ctx context.Context) error {
-			s := asyncio.NewSemaphore(1)
-			expectNoAllocs(t, "uncontended", func() {
-				s.Acquire(ctx)
-				s.Release()
-			})
-			return nil
-		})
-	})
 }
 
 // Random tasks take permits and are cancelled at random; see testPermits.

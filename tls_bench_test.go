@@ -60,7 +60,7 @@ func tlsStreams(t testing.TB, ctx context.Context, count int) (clients, servers 
 }
 
 func BenchmarkTLS(b *testing.B) {
-	b.Run("EchoRoundTrip", func(b *testing.B) { // both ends on one loop
+	b.Run("Echo/Tasks", func(b *testing.B) { // both ends on one loop
 		benchOnLoop(b, func(ctx context.Context) error {
 			clients, servers, end := tlsStreams(b, ctx, 1)
 			defer end()
@@ -90,7 +90,7 @@ func BenchmarkTLS(b *testing.B) {
 			return errors.Join(clients[0].w.WriteEOF(), echoing.Wait(ctx))
 		})
 	})
-	b.Run("EchoRoundTripGoroutines", func(b *testing.B) { // crypto/tls over package net, to compare with
+	b.Run("Echo/Goroutines", func(b *testing.B) { // crypto/tls over package net, to compare with
 		b.ReportAllocs()
 		ca := newAuthority(b)
 		address := tlsPeer(b, &tls.Config{Certificates: []tls.Certificate{ca.issue(b, soon(), "localhost")}}, echoTLS)

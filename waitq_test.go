@@ -73,14 +73,6 @@ func withoutSuspending(t *testing.T, ctx context.Context, fn func()) {
 	}
 }
 
-// expectNoAllocs checks that fn allocates nothing.
-func expectNoAllocs(t *testing.T, what string, fn func()) {
-	t.Helper()
-	if n := testing.AllocsPerRun(100, fn); n != 0 {
-		t.Errorf("%s: %v allocations, want none", what, n)
-	}
-}
-
 // spawn runs fn as a task that says its name when fn has returned, and its error.
 func (j *journal) spawn(ctx context.Context, name string, fn func(ctx context.Context) error) asyncio.AnyTask {
 	return asyncio.Go(ctx, func(ctx context.Context) error {

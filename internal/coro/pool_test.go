@@ -146,30 +146,3 @@ func TestPoolManySuspended(t *testing.T) {
 type empty struct{}
 
 func (empty) RunCoroutine() {}
-
-func TestAllocations(t *testing.T) {
-	run(t, func(t *testing.T, p *coro.Pool) {
-		end := false
-		c := get(p, func(c *coro.Coroutine) {
-			for !end {
-				c.Suspend()
-			}
-		})
-		if n := testing.AllocsPerRun(100, func() { c.Resume() }); n != 0 {
-			t.Errorf("Resume and Suspend allocate %v times, want 0", n)
-		}
-		end = true
-		resume(t, c, coro.Finished)
-		p.Put(c)
-
-		b := new(empty)
-		n := testing.AllocsPerRun(100, func() {
-			c := p.Get(b)
-			c.Resume()
-			p.Put(c)
-		})
-		if n != 0 {
-			t.Errorf("reusing a coroutine allocates %v times, want 0", n)
-		}
-	})
-}

@@ -22,7 +22,7 @@ type recorder struct{ got seam.Readiness }
 
 func (r *recorder) Ready(what seam.Readiness) { r.got |= what }
 
-func newNetwork(t *testing.T) *portable.Network {
+func newNetwork(t testing.TB) *portable.Network {
 	t.Helper()
 	n, err := portable.New()
 	if err != nil {
@@ -33,7 +33,7 @@ func newNetwork(t *testing.T) *portable.Network {
 }
 
 // until waits in n until done says so.
-func until(t *testing.T, n *portable.Network, done func() bool) {
+func until(t testing.TB, n *portable.Network, done func() bool) {
 	t.Helper()
 	for deadline := time.Now().Add(20 * time.Second); !done(); {
 		if time.Now().After(deadline) {
@@ -62,7 +62,7 @@ func goroutines(t *testing.T, n int) {
 }
 
 // connect returns a connection of n and its other end.
-func connect(t *testing.T, n *portable.Network) (seam.Conn, *recorder, *net.TCPConn) {
+func connect(t testing.TB, n *portable.Network) (seam.Conn, *recorder, *net.TCPConn) {
 	t.Helper()
 	l, err := net.Listen("tcp", "127.0.0.1:0")
 	if err != nil {
@@ -317,26 +317,4 @@ func TestAdoptTLS(t *testing.T) {
 		t.Error(err)
 	}
 	goroutines(t, 0)
-}
-
-// TestWaitWithNothing costs nothing worth measuring.
-func TestWaitWithNothing(t *testing.T) {
-	n := newNetwork(t)
-	if got := testing.AllocsPerRun(100, func() { n.Wait(0) }); got != 0 {
-		t.Errorf("Wait(0): %v allocations", got)
-	}
-	if got := testing.AllocsPerRun(20, func() { n.Wait(time.Microsecond) }); got != 0 {
-		t.Errorf("Wait: %v allocations", got)
-	}
-}
-
-func BenchmarkWaitWithNothing(b *testing.B) {
-	n, err := portable.New()
-	if err != nil {
-		b.Fatal(err)
-	}
-	defer n.Close()
-	for b.Loop() {
-		n.Wait(0)
-	}
 }

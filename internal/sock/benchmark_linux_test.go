@@ -146,3 +146,63 @@ func BenchmarkNetDialAccept(b *testing.B) {
 		c.Close()
 	}
 }
+
+// A datagram that is sent and read.
+func BenchmarkPacket(b *testing.B) {
+	for _, place := range []struct {
+		network string
+		new     func() seam.Addr
+	}{
+		{"udp4", func() seam.Addr { return at("127.0.0.1:0") }},
+		{"unixgram", func() seam.Addr { return seam.Addr{Path: abstractName(b)} }},
+	} {
+		for _, connected := range []bool{true, false} {
+			name := place.network
+			if !connected {
+				name += "/unconnected"
+			} else {
+				name += "/connected"
+			}
+			b.Run(name, func(b *testing.B) {
+				n := newNetwork(b)
+				s, _ := openPacket(b, n, place.network, place.new(), seam.Addr{}, seam.PacketOptions{})
+				remote, to := s.LocalAddr(), seam.Addr{}
+				if !connected {
+					remote, to = to, remote
+				}
+				c, _ := openPacket(b, n, place.network, place.new(), remote, seam.PacketOptions{})
+				buf := make([]byte, 64)
+				b.ReportAllocs()
+				for b.Loop() {
+					if err := c.WriteTo(buf, to); err != nil {
+						b.Fatal(err)
+					}
+					if _, _, err := s.ReadFrom(buf); err != nil {
+						b.Fatal(err)
+					}
+				}
+			})
+		}
+	}
+}
+
+// More slices than the system takes at once.
+func BenchmarkWritevMany(b *testing.B) {
+	_, c, a := ends(b)
+	p := make([]byte, 2000)
+	v := make([][]byte, len(p))
+	for i := range v {
+		v[i] = p[i : i+1]
+	}
+	b.ReportAllocs()
+	for b.Loop() {
+		k, err := c.Writev(v)
+		if err != nil {
+			b.Fatal(err)
+		}
+		for k > 0 {
+			got, _ := a.Read(p)
+			k -= got
+		}
+	}
+}

@@ -423,29 +423,6 @@ func TestWritevWhileRead(t *testing.T) {
 	})
 }
 
-func TestNoAllocations(t *testing.T) {
-	if raceEnabled {
-		t.Skip("the race detector allocates")
-	}
-	n := newNetwork(t)
-	c, _, _ := dialed(t, n, loopback)
-	p := make([]byte, 100)
-	v := make([][]byte, 2000)
-	for i := range v {
-		v[i] = p[:1]
-	}
-	got := testing.AllocsPerRun(100, func() {
-		c.Write(p)
-		c.Writev(v[:3])
-		c.Writev(v)
-		c.Read(p)
-		n.Wait(0)
-	})
-	if got != 0 {
-		t.Errorf("%v allocations", got)
-	}
-}
-
 // TestErrorsAreBare: callers may compare with ==.
 func TestErrorsAreBare(t *testing.T) {
 	n := newNetwork(t)

@@ -3,6 +3,7 @@
 package coro_test
 
 import (
+	"iter"
 	"runtime"
 	"testing"
 
@@ -20,6 +21,30 @@ func bench(b *testing.B, f func(b *testing.B)) {
 		defer runtime.UnlockOSThread()
 		b.ReportAllocs()
 		f(b)
+	})
+}
+
+// BenchmarkPull measures the same as BenchmarkSwitch does, with nothing around it.
+func BenchmarkPull(b *testing.B) {
+	bench(b, func(b *testing.B) {
+		next, stop := iter.Pull(func(yield func(struct{}) bool) {
+			for yield(struct{}{}) {
+			}
+		})
+		defer stop()
+		for b.Loop() {
+			next()
+		}
+	})
+}
+
+// BenchmarkPullCreate measures the same as BenchmarkCreate does, with nothing around it.
+func BenchmarkPullCreate(b *testing.B) {
+	bench(b, func(b *testing.B) {
+		for b.Loop() {
+			next, _ := iter.Pull(func(func(struct{}) bool) {})
+			next()
+		}
 	})
 }
 
