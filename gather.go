@@ -118,7 +118,7 @@ func gather[T any](ctx context.Context, as []Awaitable[T], settled bool, op stri
 
 // register makes g hear of its children that are not done, of each once.
 func (g *gathering) register() {
-	callbacks := make([]doneCallback, len(g.children)) // in one piece of memory
+	var callbacks []doneCallback // in one piece of memory
 	childDone := g.childDone
 	for i, f := range g.children {
 		if f.state != pending {
@@ -129,6 +129,9 @@ func (g *gathering) register() {
 			continue // it stands among them twice
 		}
 		g.left++
+		if callbacks == nil {
+			callbacks = make([]doneCallback, len(g.children))
+		}
 		callbacks[i] = doneCallback{future: f, fn: childDone, retrieves: true, awaiter: &g.future}
 		f.addCallback(&callbacks[i])
 	}

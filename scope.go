@@ -336,8 +336,17 @@ func (r *repeater) run() {
 // it tasks and futures can be created on a loop that is not running yet. It is
 // never done, and nothing can be awaited with it outside a task.
 func (l *EventLoop) Context(parent context.Context) context.Context {
-	return &scope{loop: l, values: context.WithoutCancel(parent)}
+	return &scope{loop: l, values: valuesOnly{parent}}
 }
+
+// valuesOnly is a context with the values of another one and nothing else of it. What
+// context.WithoutCancel makes is the same, but allocates at each look-up.
+type valuesOnly struct{ of context.Context }
+
+func (v valuesOnly) Deadline() (deadline time.Time, ok bool) { return }
+func (v valuesOnly) Done() <-chan struct{}                   { return nil }
+func (v valuesOnly) Err() error                              { return nil }
+func (v valuesOnly) Value(key any) any                       { return v.of.Value(key) }
 
 // CleanupContext returns a context for the clean-up of a coroutine that has been
 // cancelled: it is deaf to the requests that were delivered to the task so far,

@@ -71,7 +71,7 @@ type AnyTask interface {
 //
 // # Cost
 //
-// A task that is created and awaited costs 2 allocations, besides the closure of
+// A task that is created and awaited costs 1 allocation, besides the closure of
 // its function. While it is suspended it holds a goroutine's stack, some 3 KB.
 type Task[T any] struct {
 	task
