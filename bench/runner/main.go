@@ -42,7 +42,7 @@ func parse(args []string) (*options, error) {
 	f.IntVar(&o.rounds, "rounds", 5, "how often each contender runs each workload; memory is measured twice at most")
 	f.StringVar(&workloads, "workloads", "", "run the workloads whose name or word matches the `regexp`")
 	f.StringVar(&contenders, "contenders", "", "run the contenders whose name matches the `regexp`")
-	f.DurationVar(&o.limit, "limit", time.Minute, "give up a contender that takes longer than this for one run")
+	f.DurationVar(&o.limit, "limit", 2*time.Minute, "give up a contender that takes longer than this for one run")
 	f.BoolVar(&o.markdown, "markdown", false, "print the tables in Markdown, all at the end")
 	f.StringVar(&o.update, "update", "", "replace the tables in `file`, between the two marker comments")
 	f.StringVar(&o.machine, "machine", thisMachine(), "what the tables say the machine is")

@@ -4,6 +4,7 @@ package main
 
 import (
 	"bytes"
+	"cmp"
 	"context"
 	"errors"
 	"fmt"
@@ -17,6 +18,9 @@ import (
 
 // errLacks is that a contender does not have a workload.
 var errLacks = errors.New("no such workload")
+
+// errEnded is that a process ends without an error, but too early.
+var errEnded = errors.New("it has ended before its time")
 
 // lacking is the exit status that tells so.
 const lacking = 3
@@ -106,13 +110,15 @@ func (m *meter) serving(ctx context.Context, w *workload, c *contender, word str
 		client, args = &contender{cmd: []string{m.tools.idle}}, append(args, pid)
 	}
 	v, err := start(ctx, client, m.place.client, args...).value(w.key)
-	if err != nil && s.over() {
-		return 0, fmt.Errorf("the server has ended: %w", s.failure())
+	if err == nil {
+		return v, nil
 	}
-	if err != nil {
+	select { // a server that crashes is why its client fails
+	case <-s.ended:
+		return 0, fmt.Errorf("the server has ended: %w", cmp.Or(s.failure(), errEnded))
+	case <-time.After(time.Second / 2):
 		return 0, fmt.Errorf("the client: %w", err)
 	}
-	return v, nil
 }
 
 // sleeping returns the memory of each of n tasks, once they have all been created:
@@ -131,10 +137,7 @@ func sleeping(ctx context.Context, p *process, n string) (float64, error) {
 	for same < quiet {
 		select {
 		case <-p.ended:
-			if err := p.failure(); err != nil {
-				return 0, err
-			}
-			return 0, errors.New("it has ended before its time")
+			return 0, cmp.Or(p.failure(), errEnded)
 		case <-ctx.Done():
 			return 0, ctx.Err()
 		case <-time.After(pause):
@@ -199,15 +202,6 @@ func (p *process) kill() {
 	<-p.ended
 }
 
-func (p *process) over() bool {
-	select {
-	case <-p.ended:
-		return true
-	default:
-		return false
-	}
-}
-
 // failure returns why a process that has ended did so, or nil.
 func (p *process) failure() error {
 	var exit *exec.ExitError
@@ -253,10 +247,7 @@ func (p *process) listens(ctx context.Context, port string) error {
 		}
 		select {
 		case <-p.ended:
-			if err := p.failure(); err != nil {
-				return err
-			}
-			return errors.New("the server has ended")
+			return cmp.Or(p.failure(), errEnded)
 		case <-ctx.Done():
 			return ctx.Err()
 		case <-time.After(5 * time.Millisecond):
