@@ -153,7 +153,8 @@ func run(ctx context.Context, o *options, out io.Writer) error {
 	return nil
 }
 
-// compare lets all contenders run one workload in turn.
+// compare lets all contenders run one workload in turn. One that has failed does not
+// run it again.
 func compare(ctx context.Context, m *meter, t *table, contenders []*contender, rounds int, say func(string, ...any)) error {
 	w := t.workload
 	if w.most > 0 {
@@ -166,14 +167,12 @@ func compare(ctx context.Context, m *meter, t *table, contenders []*contender, r
 				if r.err != nil {
 					continue
 				}
-				v, err := m.measure(ctx, w, c, word)
+				v, err := m.patiently(ctx, w, c, word, say)
 				if ctx.Err() != nil {
 					return ctx.Err()
 				}
 				if r.err = err; err == nil {
 					r.values = append(r.values, v)
-				} else if !errors.Is(err, errLacks) {
-					say("%s, %s: %v", w.name, r.name, err)
 				}
 			}
 		}

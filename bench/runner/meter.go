@@ -53,6 +53,19 @@ func (m *meter) can(w *workload) error {
 	return nil
 }
 
+// patiently is measure with a second attempt, since a busy machine may be why the first
+// has failed. It reports what fails.
+func (m *meter) patiently(ctx context.Context, w *workload, c *contender, word string, say func(string, ...any)) (v float64, err error) {
+	for range 2 {
+		v, err = m.measure(ctx, w, c, word)
+		if err == nil || errors.Is(err, errLacks) || ctx.Err() != nil {
+			break
+		}
+		say("%s, %s: %v", w.name, c.name, err)
+	}
+	return v, err
+}
+
 // measure lets a contender run a workload, in the form that a word names.
 func (m *meter) measure(ctx context.Context, w *workload, c *contender, word string) (float64, error) {
 	if c.free && w.kind != task {

@@ -133,16 +133,10 @@ func markdown(o *options, contenders []*contender, tables []*table) string {
 // medians writes a table of workloads and contenders.
 func medians(b *strings.Builder, tables []*table) {
 	var columns []string
-	for _, r := range tables[0].rows { // each table has all rows
+	most := slices.MaxFunc(tables, func(t, u *table) int { return len(t.rows) - len(u.rows) })
+	for _, r := range most.rows { // those of the others are among them
 		if slices.ContainsFunc(tables, func(t *table) bool { return t.find(r.name) != nil }) {
 			columns = append(columns, r.name)
-		}
-	}
-	for _, t := range tables {
-		for _, r := range t.shown() {
-			if !slices.Contains(columns, r.name) {
-				columns = append(columns, r.name)
-			}
 		}
 	}
 	fmt.Fprintf(b, "| median | %s |\n|---|%s\n", strings.Join(columns, " | "), strings.Repeat("--:|", len(columns)))
