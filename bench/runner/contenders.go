@@ -97,6 +97,9 @@ func (b *builder) build(what string, cmd *exec.Cmd) bool {
 func (b *builder) inGo(pkg string, contenders ...contender) {
 	names := make([]string, len(contenders))
 	program := filepath.Join(b.dir, filepath.Base(pkg))
+	if runtime.GOOS == "windows" {
+		program += ".exe"
+	}
 	for i := range contenders {
 		names[i] = contenders[i].name
 		contenders[i].cmd = []string{program}
@@ -155,7 +158,7 @@ func (b *builder) tokio() {
 	cargo, err := exec.LookPath("cargo")
 	libraries, _ := filepath.Glob(filepath.Join(registry, "tokio-[0-9o]*")) // tokio and tokio-openssl
 	if err != nil || len(libraries) < 2 {
-		b.lacks(name, "install apt install cargo librust-tokio-dev librust-tokio-openssl-dev")
+		b.lacks(name, "apt install cargo librust-tokio-dev librust-tokio-openssl-dev")
 		return
 	}
 	src := filepath.Join(b.dir, "tokio") // cargo writes there

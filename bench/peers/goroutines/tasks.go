@@ -10,7 +10,6 @@ import (
 	"slices"
 	"sync"
 	"sync/atomic"
-	"syscall"
 	"time"
 )
 
@@ -161,13 +160,6 @@ func timers(a args) {
 	slices.Sort(late)
 	micros := func(d time.Duration) float64 { return float64(d) / float64(time.Microsecond) }
 	fmt.Printf("RESULT ns=%.1f late50=%.1f late99=%.1f\n", float64(used)/float64(n), micros(late[n/2]), micros(late[n*99/100]))
-}
-
-// cpuTime is what the process has used so far.
-func cpuTime() time.Duration {
-	var u syscall.Rusage
-	must(syscall.Getrusage(syscall.RUSAGE_SELF, &u))
-	return time.Duration(u.Utime.Nano() + u.Stime.Nano())
 }
 
 // timeout puts a timeout around a call that returns at once.
