@@ -142,12 +142,13 @@ func sleeping(ctx context.Context, p *process, n string) (float64, error) {
 	if err != nil {
 		return 0, err
 	}
-	const ( // processes are looked at so often, and this often without a change
-		pause = 100 * time.Millisecond
-		quiet = 8
+	const (
+		pause = 100 * time.Millisecond // between looks at the process
+		quiet = 15                     // looks without more than a little CPU time among them
+		few   = 2                      // hundredths of a second, for what a runtime does in the background
 	)
-	used, same := int64(-1), 0
-	for same < quiet {
+	used, looks := int64(0), 0 // since when it is quiet
+	for looks < quiet {
 		select {
 		case <-p.ended:
 			return 0, cmp.Or(p.failure(), errEnded)
@@ -159,12 +160,9 @@ func sleeping(ctx context.Context, p *process, n string) (float64, error) {
 		if err != nil {
 			return 0, err
 		}
-		if ticks <= used+1 && ticks > 0 { // a runtime may do a little in the background
-			same++
-		} else {
-			same = 0
+		if looks++; ticks > used+few || ticks == 0 {
+			used, looks = ticks, 0
 		}
-		used = max(used, ticks)
 	}
 	bytes, err := resident(p.cmd.Process.Pid)
 	return float64(bytes) / float64(tasks), err
