@@ -133,7 +133,7 @@ int main(int argc, char **argv) {
         }
     }
     used = cpu_of_ns(pid) - used;
-    if (!requests) {
+    if (!began || !requests) { // or we have stood still all the time
         fprintf(stderr, "the server answers nothing\n");
         return 1;
     }
