@@ -9,7 +9,6 @@ import (
 	"math/rand"
 	"runtime"
 	"slices"
-	"syscall"
 	"time"
 
 	"github.com/goasyncio/asyncio"
@@ -222,15 +221,6 @@ func timers(ctx context.Context, a args) error {
 	micros := func(d time.Duration) float64 { return float64(d) / float64(time.Microsecond) }
 	fmt.Printf("RESULT ns=%.1f late50=%.1f late99=%.1f wall=%.4f\n", float64(used)/float64(n), micros(late[n/2]), micros(late[n*99/100]), time.Since(start).Seconds())
 	return nil
-}
-
-// cpuTime is what the process has used so far.
-func cpuTime() time.Duration {
-	var u syscall.Rusage
-	if err := syscall.Getrusage(syscall.RUSAGE_SELF, &u); err != nil {
-		fail(err.Error())
-	}
-	return time.Duration(u.Utime.Nano() + u.Stime.Nano())
 }
 
 // timeout puts a timeout around a call that completes at once.
