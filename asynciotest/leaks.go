@@ -116,7 +116,7 @@ func labelled(label string) []seam.Leftover {
 		return nil
 	}
 	var left []seam.Leftover
-	alike := make(map[string]int) // what differs in nothing that is shown stands once
+	alike := make(map[string]int)                       // what differs in nothing that is shown stands once
 	_, groups, _ := strings.Cut(profile.String(), "\n") // below the headline
 	for _, group := range strings.Split(groups, "\n\n") {
 		if !strings.Contains(group, label) {

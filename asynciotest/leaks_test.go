@@ -112,11 +112,18 @@ func TestNoLeaksFinds(t *testing.T) {
 		},
 		"worker": {
 			func(ctx context.Context) error {
+				began := make(chan struct{})
 				asyncio.Go(ctx, func(ctx context.Context) error {
-					_, err := asyncio.ToThread(ctx, func(context.Context) (int, error) { <-release; return 0, nil })
+					_, err := asyncio.ToThread(ctx, func(context.Context) (int, error) {
+						close(began)
+						<-release
+						return 0, nil
+					})
 					return err
 				})
-				return asyncio.Yield(ctx)
+				err := asyncio.Yield(ctx)
+				<-began
+				return err
 			},
 			[]string{"task: ", "worker: a function run by ToThread", "goroutine: "},
 		},

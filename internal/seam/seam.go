@@ -8,6 +8,7 @@
 package seam
 
 import (
+	"context"
 	"errors"
 	"net"
 	"net/netip"
@@ -395,6 +396,11 @@ type Leftover struct {
 	What      string
 	CreatedAt string // "function file:line" a frame, the innermost first; empty if unknown
 }
+
+// ClockOf returns the clock of the loop of ctx. It panics with an
+// *asyncio.UsageError of op if ctx carries none. The root package sets it when it is
+// initialised.
+var ClockOf func(ctx context.Context, op string) Clock
 
 // LoopOption turns Seams into an option of a loop (an asyncio.LoopOption). The
 // root package sets it when it is initialised.
