@@ -27,8 +27,8 @@ import (
 //   - connections, servers, datagram endpoints, processes, watched descriptors,
 //     signal handlers and promises that are not closed;
 //   - functions of ToThread that have not returned;
-//   - other goroutines that the program has started and that do not end within two
-//     seconds.
+//   - other goroutines that the program has started and that do not end within a
+//     second.
 //
 // The failure names each with the place where it was created, as the loop is in debug
 // mode. What is ready to run when main has ended may still do so. A test that has
@@ -97,7 +97,7 @@ func (a *audit) Closed() {
 
 // goroutinesOf returns the goroutines with a label that do not end.
 func goroutinesOf(label string) []seam.Leftover {
-	const patience = 2 * time.Second
+	const patience = time.Second
 	for deadline := time.Now().Add(patience); ; time.Sleep(time.Millisecond) {
 		left := labelled(label)
 		if len(left) == 0 || time.Now().After(deadline) {
