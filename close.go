@@ -43,6 +43,11 @@ func (l *EventLoop) Close() error {
 			return err
 		}
 	}
+	if l.audit != nil {
+		l.settle()
+		l.audit.Closing(l.leftovers())
+		defer l.audit.Closed()
+	}
 	err := l.shutDown()
 	l.reportFailures()
 	l.abandoning = true

@@ -97,6 +97,8 @@ type descriptor struct {
 	write      direction
 }
 
+func (d *descriptor) String() string { return fmt.Sprintf("<watched descriptor %d>", d.fd) }
+
 // A direction is who wants to know that a descriptor is ready for one thing. Any
 // number of tasks may: one is woken in each pass, the first that came, and if it
 // leaves something the next pass tells the next one.

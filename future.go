@@ -8,6 +8,8 @@ import (
 	"runtime"
 	"slices"
 	"strings"
+
+	"github.com/goasyncio/asyncio/internal/seam"
 )
 
 // AnyFuture is a future or task of any type, for collections of different ones.
@@ -304,6 +306,10 @@ type doneCallback struct {
 }
 
 func (c *doneCallback) run() { c.fn(c.future) }
+
+func (c *doneCallback) callback() seam.Callback {
+	return seam.Callback{Kind: seam.Done, Subject: c.future.self, Lane: c.future}
+}
 
 // onDone registers a callback of the package's own, which sees the error.
 func (f *future) onDone(fn func(*future)) *doneCallback {

@@ -7,6 +7,7 @@ import (
 	"sync/atomic"
 	"time"
 
+	"github.com/goasyncio/asyncio/internal/seam"
 	"github.com/goasyncio/asyncio/internal/timer"
 )
 
@@ -41,6 +42,10 @@ func (h *Handle) run() {
 	}
 }
 
+func (h *Handle) callback() seam.Callback {
+	return seam.Callback{Kind: seam.Handle, Subject: h, Lane: seam.Handle}
+}
+
 // TimerHandle is a callback that waits for its time (asyncio.TimerHandle).
 type TimerHandle struct {
 	Handle
@@ -58,3 +63,7 @@ func (h *TimerHandle) Cancel() {
 }
 
 func (h *TimerHandle) run() { h.Handle.run() }
+
+func (h *TimerHandle) callback() seam.Callback {
+	return seam.Callback{Kind: seam.Timer, Subject: h, Lane: seam.Timer, When: h.When()}
+}

@@ -26,12 +26,12 @@ var layers = [][]string{
 	{"doc.go", "errors.go", "ready.go", "registry.go", "clock.go", "network.go", "resolver.go", "sockaddr.go", "writebuffer.go"},
 	{"entry.go"},
 	// The loop: what runs next, who may touch it, where its errors go.
-	{"loop.go handle.go options.go report.go running.go factory.go"},
+	{"loop.go handle.go options.go report.go running.go factory.go order.go"},
 	{"future.go"},
 	// A task has a stack of scopes, a scope tells its task to end, and a
 	// suspended task hears of it.
-	{"task.go scope.go lending.go suspend.go order.go"},
-	{"executor.go"},
+	{"task.go scope.go lending.go suspend.go"},
+	{"executor.go", "leftover.go"},
 	// What is done with tasks.
 	{"timeout.go", "waitq.go", "group.go", "offload.go", "now.go", "close.go", "graph.go"},
 	{"await.go", "tree.go", "signal.go", "channel.go", "promise.go", "lookup.go", "descriptor.go"},

@@ -39,6 +39,7 @@ type EventLoop struct {
 	clock   seam.Clock
 	rand    *rand.Rand
 	order   seam.Order // nil for first come, first served
+	audit   seam.Audit // nil for none
 	newNet  func() (seam.Network, error)
 	logger  *slog.Logger
 	grace   time.Duration
@@ -136,6 +137,10 @@ func NewEventLoop(opts ...LoopOption) *EventLoop {
 	}
 	if c.seams.NewOrder != nil {
 		l.order = c.seams.NewOrder()
+	}
+	if c.seams.NewAudit != nil {
+		l.audit, l.debug = c.seams.NewAudit(), true
+		l.open.record()
 	}
 	if l.newNet == nil {
 		l.newNet = c.backend.open
@@ -517,7 +522,7 @@ func (l *EventLoop) runTimed(r runnable) {
 	}
 }
 
-func describe(r runnable) string {
+func describe(r any) string {
 	if s, ok := r.(fmt.Stringer); ok {
 		return s.String()
 	}

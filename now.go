@@ -7,7 +7,13 @@ import (
 	"context"
 	"math/rand/v2"
 	"time"
+
+	"github.com/goasyncio/asyncio/internal/seam"
 )
+
+func init() {
+	seam.ClockOf = func(ctx context.Context, op string) seam.Clock { return loopOf(ctx, op).clock }
+}
 
 // Now returns the time of day on the loop of ctx: time.Now on a real loop, and on
 // a virtual clock the time that belongs to the loop's Time. It panics with a

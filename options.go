@@ -124,6 +124,9 @@ func init() {
 			if s.NewOrder != nil {
 				c.seams.NewOrder = s.NewOrder
 			}
+			if s.NewAudit != nil {
+				c.seams.NewAudit = s.NewAudit
+			}
 		})
 	}
 }

@@ -9,20 +9,6 @@ import (
 	"github.com/goasyncio/asyncio/internal/seam"
 )
 
-// awaits tells the loop's Order that t begins a call that may suspend it.
-func (t *task) awaits() {
-	if w, ok := t.loop.order.(seam.Witness); ok {
-		w.Awaits(t.self)
-	}
-}
-
-// suspends tells the loop's Order that t is about to be suspended.
-func (t *task) suspends() {
-	if w, ok := t.loop.order.(seam.Witness); ok {
-		w.Suspends(t.self)
-	}
-}
-
 // choice is a loop as what its Order chooses from.
 type choice EventLoop
 
@@ -34,28 +20,11 @@ func (c *choice) Now() time.Duration { return c.clock.Now() }
 
 func (c *choice) At(i int) seam.Callback {
 	switch r := c.ready.at(i).(type) {
-	case *task:
-		return seam.Callback{Kind: seam.Step, Subject: r.self, Lane: r}
-	case *alarmClock:
-		t := (*task)(r)
-		return seam.Callback{Kind: seam.Alarm, Subject: t.self, Lane: t, When: t.alarm.When}
-	case *Handle:
-		return seam.Callback{Kind: seam.Handle, Subject: r, Lane: seam.Handle}
-	case *TimerHandle:
-		return seam.Callback{Kind: seam.Timer, Subject: r, Lane: seam.Timer, When: r.When()}
-	case *doneCallback:
-		return seam.Callback{Kind: seam.Done, Subject: r.future.self, Lane: r.future}
-	case selfDescribed:
+	case interface{ callback() seam.Callback }:
 		return r.callback()
-	case laned:
+	case interface{ lane() any }: // it must not overtake others of its lane
 		return seam.Callback{Kind: seam.Event, Subject: r, Lane: r.lane()}
 	default:
 		return seam.Callback{Kind: seam.Event, Subject: r, Lane: r}
 	}
 }
-
-// A selfDescribed callback says what an Order gets to know of it.
-type selfDescribed interface{ callback() seam.Callback }
-
-// A laned callback must not overtake others of its lane.
-type laned interface{ lane() any }

@@ -42,6 +42,9 @@ func newPromise[T any](l *EventLoop, op string) *Promise[T] {
 	return p
 }
 
+// String is that of the future.
+func (p *Promise[T]) String() string { return "Promise of " + p.future.String() }
+
 // Future returns the future, for the tasks of the loop. Cancelling it, or a task that
 // awaits it, decides the promise, unless that was decided before: then the future
 // ends with that value or error.

@@ -2,12 +2,15 @@
 
 package asyncio
 
+import "runtime"
+
 // A registry lists objects that belong to a loop: its tasks, its connections.
 // It is ordered, so that whatever walks it does so in the same order in every
 // run. Adding and removing allocate nothing.
 type registry struct {
 	first, last *registered
 	count       int
+	sites       map[*registered][]uintptr // where they were added, if that is recorded
 }
 
 // registered is the link that an object in a registry embeds.
@@ -26,7 +29,16 @@ func (r *registry) add(e *registered, owner any) {
 	}
 	r.last = e
 	r.count++
+	if r.sites != nil {
+		pcs := make([]uintptr, siteFrames)
+		r.sites[e] = pcs[:runtime.Callers(2, pcs)]
+	}
 }
+
+const siteFrames = 32
+
+// record makes the registry remember where things are added.
+func (r *registry) record() { r.sites = make(map[*registered][]uintptr) }
 
 func (r *registry) remove(e *registered) {
 	if e.owner == nil {
@@ -44,6 +56,7 @@ func (r *registry) remove(e *registered) {
 	}
 	*e = registered{}
 	r.count--
+	delete(r.sites, e)
 }
 
 // owners returns everything in the registry, the oldest first.

@@ -613,6 +613,8 @@ const (
 )
 
 // use takes over a listening socket.
+func (ln *listener) String() string { return fmt.Sprintf("<listener %v>", ln.listener.Addr()) }
+
 func (ln *listener) use(sl seam.Listener) {
 	ln.listener = sl
 	l := ln.server.loop

@@ -12,6 +12,7 @@ import (
 	"reflect"
 	"runtime"
 	"slices"
+	"strings"
 	"syscall"
 )
 
@@ -240,6 +241,14 @@ func (l *EventLoop) signalWatch() *signalWatch {
 		l.open.add(&w.registered, w)
 	}
 	return w
+}
+
+func (w *signalWatch) String() string {
+	names := make([]string, len(w.lines))
+	for i, line := range w.lines {
+		names[i] = line.sig.String()
+	}
+	return "<signals " + strings.Join(names, ", ") + ">"
 }
 
 func (w *signalWatch) find(sig os.Signal) int {

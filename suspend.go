@@ -9,6 +9,7 @@ import (
 	"time"
 
 	"github.com/goasyncio/asyncio/internal/coro"
+	"github.com/goasyncio/asyncio/internal/seam"
 )
 
 // awaited is what a suspended task waits for: a future or a waiter.
@@ -190,6 +191,20 @@ func (t *task) drive() bool {
 	return mine
 }
 
+// awaits tells the loop's Order that t begins a call that may suspend it.
+func (t *task) awaits() {
+	if w, ok := t.loop.order.(seam.Witness); ok {
+		w.Awaits(t.self)
+	}
+}
+
+// suspends tells the loop's Order that t is about to be suspended.
+func (t *task) suspends() {
+	if w, ok := t.loop.order.(seam.Witness); ok {
+		w.Suspends(t.self)
+	}
+}
+
 // nextTask takes the next task from the queue.
 func (l *EventLoop) nextTask() *task {
 	l.batch--
@@ -327,6 +342,10 @@ func (a *alarmClock) run() {
 	if a.alarm.Owner != nil && !a.alarm.Armed() {
 		a.own.wake(nil)
 	}
+}
+
+func (a *alarmClock) callback() seam.Callback {
+	return seam.Callback{Kind: seam.Alarm, Subject: a.self, Lane: (*task)(a), When: a.alarm.When}
 }
 
 // sleepUntil suspends t until the loop's time is when.

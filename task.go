@@ -12,6 +12,7 @@ import (
 	"strings"
 
 	"github.com/goasyncio/asyncio/internal/coro"
+	"github.com/goasyncio/asyncio/internal/seam"
 	"github.com/goasyncio/asyncio/internal/timer"
 )
 
@@ -317,6 +318,10 @@ func (t *task) run() {
 		t.coro = t.loop.coros.Get((*taskStack)(t))
 	}
 	t.step()
+}
+
+func (t *task) callback() seam.Callback {
+	return seam.Callback{Kind: seam.Step, Subject: t.self, Lane: t}
 }
 
 // step runs the coroutine until it suspends or ends. An eager task's first step

@@ -102,6 +102,9 @@ func (t *transport) init(l *EventLoop, network string, c consumer) {
 	t.high, t.low = defaultHigh, defaultLow
 }
 
+// String is that of the consumer.
+func (t *transport) String() string { return t.consumer.String() }
+
 // use takes over conn, whose events t handles.
 func (t *transport) use(conn seam.Conn) {
 	t.conn = conn

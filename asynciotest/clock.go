@@ -35,8 +35,11 @@ var epoch = time.Date(2000, time.January, 1, 0, 0, 0, 0, time.UTC)
 
 // virtualClock moves in Wait only, on the loop's thread; any goroutine may read it.
 type virtualClock struct {
-	now atomic.Int64 // a time.Duration
+	now  atomic.Int64 // a time.Duration
+	idle idleQueue
 }
+
+func (c *virtualClock) whenIdle(fire func()) { c.idle.add(fire) }
 
 func (c *virtualClock) Now() time.Duration { return time.Duration(c.now.Load()) }
 
@@ -45,13 +48,15 @@ func (c *virtualClock) Wall() time.Time { return epoch.Add(c.Now()) }
 func (c *virtualClock) advance(d time.Duration) { c.now.Add(int64(d)) }
 
 func (c *virtualClock) Wait(d time.Duration, external bool, poll func(time.Duration) (bool, error)) error {
-	if external {
+	if external && c.idle.empty() {
 		return c.waitOutside(d, poll)
 	}
 	woken, err := poll(0) // what has arrived already comes before what is due later
 	switch {
 	case woken || err != nil:
 		return err
+	case d != 0 && c.idle.serve():
+		return nil
 	case d < 0:
 		return seam.ErrIdle
 	}

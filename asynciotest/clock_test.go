@@ -16,7 +16,7 @@ var epoch = time.Date(2000, time.January, 1, 0, 0, 0, 0, time.UTC)
 
 // loopTime returns the time of the running loop.
 func loopTime(ctx context.Context) time.Duration {
-	return asyncio.CurrentTask(ctx).Loop().Time()
+	return asyncio.RunningLoop(ctx).Time()
 }
 
 func TestSleepIsExact(t *testing.T) {

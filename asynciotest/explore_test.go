@@ -30,8 +30,14 @@ var programs = map[string]struct {
 
 	faulty func(t *testing.T) // instead of exploring f
 }{
-	"cancel":      {faulty: func(t *testing.T) { asynciotest.CancelEverywhere(t, halfTransfer) }},
-	"late":        {faulty: func(t *testing.T) { asynciotest.CancelEverywhere(t, dropped) }},
+	"cancel": {faulty: func(t *testing.T) { asynciotest.CancelEverywhere(t, halfTransfer) }},
+	"late":   {faulty: func(t *testing.T) { asynciotest.CancelEverywhere(t, dropped) }},
+	"bubble, error": {faulty: func(t *testing.T) {
+		asynciotest.RunInBubble(t, func(*testing.T, context.Context) error { return errors.New("burst") })
+	}},
+	"bubble, deadlock": {faulty: func(t *testing.T) {
+		asynciotest.RunInBubble(t, func(_ *testing.T, ctx context.Context) error { return asyncio.NewFuture[int](ctx).Wait(ctx) })
+	}},
 	"throw":       {faulty: func(t *testing.T) { asynciotest.PanicEverywhere(t, halfTransfer, asynciotest.OnlyTask("clerk")) }},
 	"lost update": {f: lostUpdate},
 	"lost update, PCT": {f: lostUpdate, opts: []asynciotest.ExploreOption{

@@ -66,7 +66,9 @@ func (s *schedule) Next(q seam.Queue) int {
 		t.fault.goesOn(s.waiting[place].Subject)
 	}
 	t.note(q.Now(), s, turn, deviation)
-	s.waiting = append(s.waiting[:place], s.waiting[place+1:]...)
+	copy(s.waiting[1:place+1], s.waiting[:place])
+	s.waiting[0] = waiting{}
+	s.waiting = s.waiting[1:]
 	return place
 }
 

@@ -8,6 +8,7 @@
 package seam
 
 import (
+	"context"
 	"errors"
 	"net"
 	"net/netip"
@@ -375,7 +376,31 @@ type Seams struct {
 	NewNetwork func() (Network, error)
 	NewRandom  func() Random
 	NewOrder   func() Order
+	NewAudit   func() Audit
 }
+
+// An Audit is told what a program has left behind on a loop. With one, the loop is
+// in debug mode, so that it knows where things were created.
+type Audit interface {
+	// Closing is called when the loop begins to close, and no callback is ready any
+	// more, with what there is nevertheless.
+	Closing(left []Leftover)
+
+	// Closed is called when the loop is closed, on the same goroutine.
+	Closed()
+}
+
+// A Leftover is something that a program should have ended, closed or waited for.
+type Leftover struct {
+	Kind      string // "task", "timer", ...
+	What      string
+	CreatedAt string // "function file:line" a frame, the innermost first; empty if unknown
+}
+
+// ClockOf returns the clock of the loop of ctx. It panics with an
+// *asyncio.UsageError of op if ctx carries none. The root package sets it when it is
+// initialised.
+var ClockOf func(ctx context.Context, op string) Clock
 
 // LoopOption turns Seams into an option of a loop (an asyncio.LoopOption). The
 // root package sets it when it is initialised.

@@ -2,7 +2,10 @@
 // It reads no clock and calls nobody.
 package timer
 
-import "time"
+import (
+	"slices"
+	"time"
+)
 
 // A Timer is one deadline. It is meant to be embedded in what it belongs to,
 // with Owner pointing back, so that arming it allocates nothing and the way
@@ -51,6 +54,22 @@ func (e *entry[T]) before(f *entry[T]) bool {
 
 // Len returns the number of Timers in h.
 func (h *Heap[T]) Len() int { return len(h.entries) }
+
+// All returns the Timers in h in the order in which they are due.
+func (h *Heap[T]) All() []*Timer[T] {
+	entries := slices.Clone(h.entries)
+	slices.SortFunc(entries, func(e, f entry[T]) int {
+		if e.before(&f) {
+			return -1
+		}
+		return 1
+	})
+	all := make([]*Timer[T], len(entries))
+	for i, e := range entries {
+		all[i] = e.t
+	}
+	return all
+}
 
 // First returns the Timer that is due first and leaves it in h, or nil if h is
 // empty.

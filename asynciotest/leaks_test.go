@@ -1,0 +1,235 @@
+// Tests of NoLeaks: what it finds, and what it leaves alone.
+
+package asynciotest_test
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"os"
+	"os/signal"
+	"strings"
+	"testing"
+	"time"
+
+	"github.com/goasyncio/asyncio"
+	"github.com/goasyncio/asyncio/asynciotest"
+)
+
+// leakTB is a test that notes its errors.
+type leakTB struct {
+	testing.TB
+	errors   []string
+	cleanups []func()
+	failed   bool
+}
+
+func (l *leakTB) Failed() bool                      { return l.failed }
+func (l *leakTB) Cleanup(f func())                  { l.cleanups = append(l.cleanups, f) }
+func (l *leakTB) Error(args ...any)                 { l.errors = append(l.errors, fmt.Sprint(args...)) }
+func (l *leakTB) Errorf(format string, args ...any) { l.Error(fmt.Sprintf(format, args...)) }
+
+// leaks runs main with NoLeaks and returns what that says.
+func leaks(t *testing.T, main func(ctx context.Context) error) string {
+	t.Helper()
+	tb := new(leakTB)
+	err := asyncio.Run(context.Background(), main, asynciotest.WithVirtualClock(), asynciotest.NoLeaks(tb), asyncio.WithShutdownGrace(time.Millisecond))
+	if err != nil && !strings.Contains(err.Error(), "still running") {
+		t.Error(err)
+	}
+	for _, f := range tb.cleanups {
+		f()
+	}
+	return strings.Join(tb.errors, "\n")
+}
+
+func TestNoLeaksFinds(t *testing.T) {
+	release := make(chan struct{})
+	reader, writer, err := os.Pipe()
+	if err != nil {
+		t.Fatal(err)
+	}
+	defer reader.Close()
+	defer writer.Close()
+	tests := map[string]struct {
+		main func(ctx context.Context) error
+		says []string
+	}{
+		"task": {
+			func(ctx context.Context) error {
+				forgotten(ctx)
+				return asyncio.Yield(ctx)
+			},
+			[]string{"task: <Task straggler pending", "asynciotest_test.forgotten ", "leaks_test.go:"},
+		},
+		"timer": {
+			func(ctx context.Context) error {
+				asyncio.RunningLoop(ctx).CallLater(time.Hour, func() {})
+				return nil
+			},
+			[]string{"timer: <Handle", "TestNoLeaksFinds", "leaks_test.go:"},
+		},
+		"callback": {
+			func(ctx context.Context) error {
+				loop := asyncio.RunningLoop(ctx)
+				var again func()
+				again = func() { loop.CallSoon(again) }
+				again()
+				return nil
+			},
+			[]string{"callback: <Handle", "TestNoLeaksFinds", "leaks_test.go:"},
+		},
+		"server": {
+			func(ctx context.Context) error {
+				_, err := asyncio.StartServer(ctx, "tcp", "127.0.0.1:0", func(context.Context, *asyncio.StreamReader, *asyncio.StreamWriter) error { return nil }, nil)
+				return err
+			},
+			[]string{"open: <listener 127.0.0.1:", "TestNoLeaksFinds", "leaks_test.go:"},
+		},
+		"connection": {
+			func(ctx context.Context) error {
+				s, err := asyncio.StartServer(ctx, "tcp", "127.0.0.1:0", func(context.Context, *asyncio.StreamReader, *asyncio.StreamWriter) error { return nil }, nil)
+				if err != nil {
+					return err
+				}
+				_, _, err = asyncio.OpenConnection(ctx, "tcp", s.Addrs()[0].String(), nil)
+				return errors.Join(err, s.Close(), s.WaitClosed(ctx))
+			},
+			[]string{"open: <StreamWriter ", "TestNoLeaksFinds", "leaks_test.go:"},
+		},
+		"signal": {
+			func(ctx context.Context) error {
+				return asyncio.RunningLoop(ctx).AddSignalHandler(os.Interrupt, func() {})
+			},
+			[]string{"open: <signals interrupt>", "leaks_test.go:"},
+		},
+		"promise": {
+			func(ctx context.Context) error {
+				asyncio.NewPromise[int](ctx)
+				return nil
+			},
+			[]string{"open: Promise of <Future pending", "leaks_test.go:"},
+		},
+		"worker": {
+			func(ctx context.Context) error {
+				began := make(chan struct{})
+				asyncio.Go(ctx, func(ctx context.Context) error {
+					_, err := asyncio.ToThread(ctx, func(context.Context) (int, error) {
+						close(began)
+						<-release
+						return 0, nil
+					})
+					return err
+				})
+				err := asyncio.Yield(ctx)
+				<-began
+				return err
+			},
+			[]string{"task: ", "worker: a function run by ToThread", "goroutine: "},
+		},
+		"goroutine": {
+			func(ctx context.Context) error {
+				go stuck(release)
+				go stuck(release)
+				return nil
+			},
+			[]string{"goroutine: github.com/goasyncio/asyncio/asynciotest_test.stuck (2 of them)", "leaks_test.go:", "created by github.com/goasyncio/asyncio/asynciotest_test.TestNoLeaksFinds"},
+		},
+	}
+	for name, test := range tests {
+		t.Run(name, func(t *testing.T) {
+			got := leaks(t, test.main)
+			for _, want := range test.says {
+				if !strings.Contains(got, want) {
+					t.Errorf("it does not say %q:\n%s", want, got)
+				}
+			}
+		})
+	}
+	close(release)
+}
+
+func forgotten(ctx context.Context) {
+	asyncio.Go(ctx, func(ctx context.Context) error { return asyncio.Sleep(ctx, time.Hour) }, asyncio.WithName("straggler"))
+}
+
+func stuck(release <-chan struct{}) { <-release }
+
+func TestNoLeaksPasses(t *testing.T) {
+	other := make(chan struct{})
+	defer close(other)
+	go stuck(other) // is none of the program's
+	tests := map[string]func(ctx context.Context) error{
+		"nothing": func(ctx context.Context) error { return nil },
+		"what was ended": func(ctx context.Context) error {
+			loop := asyncio.RunningLoop(ctx)
+			loop.CallLater(time.Hour, func() {}).Cancel()
+			loop.CallSoon(func() {}).Cancel()
+			task := asyncio.Go(ctx, func(ctx context.Context) error { return asyncio.Sleep(ctx, time.Hour) })
+			if err := asyncio.Yield(ctx); err != nil {
+				return err
+			}
+			task.Cancel(nil)
+			if err := task.Wait(ctx); !errors.Is(err, asyncio.ErrCancelled) {
+				return err
+			}
+			return asyncio.Timeout(ctx, time.Hour, func(ctx context.Context) error { return asyncio.Sleep(ctx, time.Minute) })
+		},
+		"what is about to end": func(ctx context.Context) error {
+			asyncio.Go(ctx, func(ctx context.Context) error { return errors.Join(asyncio.Yield(ctx), asyncio.Yield(ctx)) })
+			asyncio.RunningLoop(ctx).CallSoon(func() {})
+			return nil
+		},
+		"a worker": func(ctx context.Context) error {
+			_, err := asyncio.ToThread(ctx, func(context.Context) (int, error) { return 0, nil })
+			return err
+		},
+		"a goroutine that ends": func(ctx context.Context) error {
+			go func() { time.Sleep(10 * time.Millisecond) }()
+			return nil
+		},
+		"a signal handler": func(ctx context.Context) error {
+			loop := asyncio.RunningLoop(ctx)
+			if err := loop.AddSignalHandler(os.Interrupt, func() {}); err != nil {
+				return err
+			}
+			if !loop.RemoveSignalHandler(os.Interrupt) {
+				t.Error("the handler was not there")
+			}
+			return nil
+		},
+	}
+	for name, main := range tests {
+		t.Run(name, func(t *testing.T) {
+			if got := leaks(t, main); got != "" {
+				t.Error(got)
+			}
+		})
+	}
+	signal.Reset(os.Interrupt)
+}
+
+func TestNoLeaksOfAFailedTest(t *testing.T) {
+	tb := &leakTB{failed: true}
+	err := asyncio.Run(context.Background(), func(ctx context.Context) error {
+		forgotten(ctx)
+		return nil
+	}, asynciotest.NoLeaks(tb), asynciotest.WithVirtualClock())
+	if err != nil || tb.errors != nil {
+		t.Errorf("Run = %v, errors %q", err, tb.errors)
+	}
+}
+
+func TestNoLeaksWithoutClose(t *testing.T) {
+	tb := new(leakTB)
+	loop := asyncio.NewEventLoop(asynciotest.NoLeaks(tb))
+	for _, f := range tb.cleanups {
+		f()
+	}
+	if len(tb.errors) != 1 || !strings.Contains(tb.errors[0], "never closed") {
+		t.Errorf("errors %q", tb.errors)
+	}
+	if err := loop.Close(); err != nil {
+		t.Error(err)
+	}
+}
