@@ -187,18 +187,23 @@ func (t *transport) receive(p []byte) (int, error) {
 		return 0, seam.ErrWouldBlock
 	}
 	n, err := t.conn.Read(p)
-	if err != nil && err != seam.ErrWouldBlock {
-		t.over = true
+	switch {
+	case err == nil:
+		// A short read by itself does not tell that nothing is left: a terminal gives a
+		// line at a time, a Unix socket stops behind descriptors, TCP before urgent data.
+		return n, nil
+	case err == seam.ErrWouldBlock:
+		t.readable = false
+		if n > 0 {
+			err = nil
+		}
+		return n, err
 	}
+	t.over = true
 	if err == io.EOF && t.writeErr != nil && !errors.Is(t.writeErr, syscall.EPIPE) {
 		// The kernel tells once that a connection has broken, and a write has
 		// heard it. The peer has not ended the stream.
 		err = t.writeErr
-	}
-	if err == seam.ErrWouldBlock {
-		// A short read does not say so much: a terminal gives a line at a time, a Unix
-		// socket stops behind descriptors, TCP before urgent data.
-		t.readable = false
 	}
 	return n, err
 }

@@ -10,12 +10,21 @@ import (
 	"golang.org/x/sys/unix"
 )
 
-func read(fd int, p []byte) (int, unix.Errno) {
-	return call(unix.SYS_READ, fd, unsafe.Pointer(&p[0]), len(p), len(p))
+// read and write use the calls for sockets where they can: on those they take some
+// 30 ns less than the calls for files.
+
+func (k kind) read(fd int, p []byte) (int, unix.Errno) {
+	if k == otherFile {
+		return call(unix.SYS_READ, fd, unsafe.Pointer(&p[0]), len(p), 0, len(p) <= longCopy)
+	}
+	return call(unix.SYS_RECVFROM, fd, unsafe.Pointer(&p[0]), len(p), 0, len(p) <= longRead)
 }
 
-func write(fd int, p []byte) (int, unix.Errno) {
-	return call(unix.SYS_WRITE, fd, unsafe.Pointer(&p[0]), len(p), len(p))
+func (k kind) write(fd int, p []byte) (int, unix.Errno) {
+	if k == otherFile {
+		return call(unix.SYS_WRITE, fd, unsafe.Pointer(&p[0]), len(p), 0, len(p) <= longCopy)
+	}
+	return call(unix.SYS_SENDTO, fd, unsafe.Pointer(&p[0]), len(p), unix.MSG_NOSIGNAL, len(p) <= longCopy)
 }
 
 // writev makes the list of buffers in scratch, so that it need not allocate.
@@ -30,27 +39,32 @@ func writev(fd int, v [][]byte, scratch *vector) (int, unix.Errno) {
 	if len(iov) == 0 {
 		return 0, 0
 	}
-	n, errno := call(unix.SYS_WRITEV, fd, unsafe.Pointer(&iov[0]), len(iov), size(v))
+	n, errno := call(unix.SYS_WRITEV, fd, unsafe.Pointer(&iov[0]), len(iov), 0, size(v) <= longCopy)
 	clear(iov) // lets go of the buffers
 	*scratch = iov
 	return n, errno
 }
 
-// longCopy is how many bytes are too many to copy behind the scheduler's back:
-// meanwhile, no garbage collection can begin.
-const longCopy = 64 << 10
+const (
+	// longCopy is how many bytes are too many to copy behind the scheduler's back:
+	// meanwhile, no garbage collection can begin.
+	longCopy = 64 << 10
+	// longRead is the same for a socket's bytes. They seldom fill the buffer, and they
+	// are only copied, in 30 µs at most; sending them would go the whole way to the peer.
+	longRead = 256 << 10
+)
 
-// call makes the system call trap(fd, p, n), which moves so many bytes at most.
+// call makes the system call trap(fd, p, n, flags), which moves bytes.
 //
-// It cannot block. So as a rule the scheduler need not be ready to let another
+// It cannot block. So if it is short the scheduler need not be ready to let another
 // thread take over, which saves 45 ns: a sixth of a Read that finds nothing.
-func call(trap uintptr, fd int, p unsafe.Pointer, n, bytes int) (int, unix.Errno) {
+func call(trap uintptr, fd int, p unsafe.Pointer, n, flags int, short bool) (int, unix.Errno) {
 	var r uintptr
 	var errno unix.Errno
-	if bytes <= longCopy {
-		r, _, errno = unix.RawSyscall(trap, uintptr(fd), uintptr(p), uintptr(n))
+	if short {
+		r, _, errno = unix.RawSyscall6(trap, uintptr(fd), uintptr(p), uintptr(n), uintptr(flags), 0, 0)
 	} else {
-		r, _, errno = unix.Syscall(trap, uintptr(fd), uintptr(p), uintptr(n))
+		r, _, errno = unix.Syscall6(trap, uintptr(fd), uintptr(p), uintptr(n), uintptr(flags), 0, 0)
 	}
 	return int(r), errno
 }
