@@ -21,6 +21,7 @@ type StreamWriter struct {
 	reader   *StreamReader
 	drainers []*waiter // tasks in Drain
 	closers  []*waiter // tasks in WaitClosed
+	served   bool      // the handler of a server has returned
 }
 
 // newStream makes both halves of a connection that is to be opened.

@@ -153,9 +153,13 @@ func (t *task) doomed(ctx context.Context) bool {
 // time; another one that is resumed by it looks only whether it is its own turn.
 //
 // Callbacks never run here: their panics and calls of Goexit are the loop's.
+//
+// A task that waits for the network does not drive: it would save nothing, since it is
+// not soon its turn again, and its stack would have to hold the loop, too, which takes
+// 4 KB in place of 2.
 func (t *task) drive() bool {
 	l := t.loop
-	if l.nested > 0 || l.order != nil || l.debug || l.closing {
+	if l.nested > 0 || l.order != nil || l.debug || l.closing || t.own.far {
 		return false
 	}
 	if l.driven {
@@ -260,6 +264,7 @@ func (t *task) force() {
 type waiter struct {
 	task *task
 	done bool
+	far  bool // the network ends the wait: see drive
 	err  error
 }
 

@@ -210,12 +210,16 @@ func (t *transport) receive(p []byte) (int, error) {
 
 // write sends p, and keeps a copy of what there is no room for.
 func (t *transport) write(p []byte) error {
-	if t.sending {
+	switch {
+	case t.sending:
 		return errSending("Write")
+	case t.tls != nil:
+		return t.writeTLS(p)
 	}
-	return t.put(p)
+	return t.send(p)
 }
 
+//go:noinline
 func errSending(op string) error {
 	return misuse(op, ErrInvalidState, "a file is being sent; wait for SendFile")
 }
@@ -242,18 +246,24 @@ func (t *transport) send(p []byte) error {
 func (t *transport) sendNow(p []byte) error {
 	if t.out.size == 0 && t.writable {
 		n, err := t.conn.Write(p)
-		if err != nil && err != seam.ErrWouldBlock {
+		switch {
+		case n == len(p):
+			return nil
+		case err != nil && err != seam.ErrWouldBlock:
 			t.breakWriting(err)
 			return err
 		}
-		if p = p[n:]; len(p) == 0 {
-			return nil
-		}
+		p = p[n:]
 		t.writable = false
 	}
+	t.keep(p)
+	return nil
+}
+
+// keep puts into the buffer what there is no room for.
+func (t *transport) keep(p []byte) {
 	t.out.append(p)
 	t.full = t.full || t.out.size > t.high
-	return nil
 }
 
 // writev is write for several buffers, without TLS by one system call if there is
