@@ -61,14 +61,16 @@ func NewStreamReader(ctx context.Context, limit int) *StreamReader {
 	if limit < 0 {
 		panic(misuse("NewStreamReader", ErrBadArgument, "the limit is %d", limit))
 	}
-	return newReader(loopOf(ctx, "NewStreamReader"), limit)
+	r := new(StreamReader)
+	r.init(loopOf(ctx, "NewStreamReader"), limit)
+	return r
 }
 
-func newReader(l *EventLoop, limit int) *StreamReader {
+func (r *StreamReader) init(l *EventLoop, limit int) {
 	if limit == 0 {
 		limit = defaultLimit
 	}
-	return &StreamReader{loop: l, limit: limit}
+	r.loop, r.limit = l, limit
 }
 
 // Limit returns how long a line may be, in bytes.

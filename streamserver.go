@@ -50,7 +50,7 @@ func (s *streamReception) serve(ctx context.Context, tr *transport) error {
 	w := tr.consumer.(*StreamWriter)
 	defer w.left()
 	err := s.handler(ctx, w.reader, w)
-	w.served = true
+	w.tr.served = true
 	w.Close()
 	return err
 }
@@ -58,7 +58,7 @@ func (s *streamReception) serve(ctx context.Context, tr *transport) error {
 // left aborts a connection whose handler panics, or was left by Goexit: there is no
 // telling what was sent.
 func (w *StreamWriter) left() {
-	if w.served {
+	if w.tr.served {
 		return
 	}
 	w.tr.abort()

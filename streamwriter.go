@@ -21,14 +21,19 @@ type StreamWriter struct {
 	reader   *StreamReader
 	drainers []*waiter // tasks in Drain
 	closers  []*waiter // tasks in WaitClosed
-	served   bool      // the handler of a server has returned
 }
 
 // newStream makes both halves of a connection that is to be opened.
 func newStream(l *EventLoop, network string, limit int) *StreamWriter {
-	w := &StreamWriter{loop: l}
+	both := new(struct {
+		w StreamWriter
+		r StreamReader
+	})
+	w := &both.w
+	w.loop = l
 	w.tr.init(l, network, w)
-	w.reader = newReader(l, limit)
+	w.reader = &both.r
+	w.reader.init(l, limit)
 	w.reader.source, w.reader.peer = &w.tr, w
 	return w
 }

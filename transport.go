@@ -34,44 +34,46 @@ import (
 // With TLS, read and write go through the topmost layer, which calls receive and
 // send of the layer below it, at the bottom those of the transport.
 type transport struct {
-	registered // in loop.open
-	loop       *EventLoop
-	network    string // for errors: "tcp", "unix", "pipe"
-	conn       seam.Conn
-	consumer   consumer
-	tls        *tlsLayer
+	// What each message needs comes first, and together.
+	loop     *EventLoop
+	conn     seam.Conn
+	consumer consumer
+	tls      *tlsLayer
+
+	events   seam.Readiness // reported, and not handled yet
+	queued   bool           // in the ready queue, to handle events
+	readable bool           // a read may give something; false once one has found nothing
+	writable bool           // the same for a write
+
+	connecting bool
+	shaking    bool // a task shakes hands: the consumer is told nothing
+	sending    bool // a task sends a file: nobody else may write
+	hungUp     bool // the end has been reported: read until it is there
+	oneWay     bool // a pipe to write to: nothing is ever read
+	full       bool // out went above high, and not yet down to low
+	endWanted  bool // writeEOF was called
+	ended      bool // and is done
+	closing    bool
+	leaving    bool // it is flushed, and the peer has not ended yet; only with TLS
+	closed     bool
+	served     bool // the handler of a server has returned
+	dismissed  bool // the server has closed it
+	over       bool // the peer has ended: nothing more will arrive
+	corked     bool // with TLS: records are collected
+	choked     bool // answers are too many: reads wait until out is empty
+
+	out       writeBuffer
+	writeErr  error   // why the sending half is broken
+	opener    *waiter // of the task that connects, shakes hands, waits for ConnectionMade, or sends a file
+	high, low int
+
+	registered            // in loop.open
+	network    string     // for errors: "tcp", "unix", "pipe"
 	clients    clientList // that of the server that accepted it, or nil
 	membership registered // in the registry of clients
-
-	opener     *waiter // of the task that connects, shakes hands, waits for ConnectionMade, or sends a file
-	connecting bool
-	shaking    bool           // a task shakes hands: the consumer is told nothing
-	sending    bool           // a task sends a file: nobody else may write
-	queued     bool           // in the ready queue, to handle events
-	events     seam.Readiness // reported, and not handled yet
-
-	readable bool // a read may give something; false once one came back short
-	writable bool // the same for a write
-	hungUp   bool // the end has been reported: read until it is there
-	oneWay   bool // a pipe to write to: nothing is ever read
-
-	full      bool // out went above high, and not yet down to low
-	endWanted bool // writeEOF was called
-	ended     bool // and is done
-	closing   bool
-	leaving   bool // it is flushed, and the peer has not ended yet; only with TLS
-	closed    bool
-	dismissed bool // the server has closed it
-	over      bool // the peer has ended: nothing more will arrive
-
-	corked    bool // with TLS: records are collected
-	answers   int  // bytes in out, at most, that TLS has written because of reads
-	choked    bool // those are too many: reads wait until out is empty
-	out       writeBuffer
-	high, low int
-	writeErr  error // why the sending half is broken
-	linger    time.Duration
-	lingering *TimerHandle // ends a close that takes longer than linger
+	answers    int        // bytes in out, at most, that TLS has written because of reads
+	linger     time.Duration
+	lingering  *TimerHandle // ends a close that takes longer than linger
 }
 
 // A consumer is what a transport reports to: a stream or a protocol.
