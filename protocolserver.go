@@ -28,6 +28,8 @@ func (protocolReception) receive(l *EventLoop, network string) *transport {
 
 func (protocolReception) needsTask() bool { return false }
 
+func (make protocolReception) code() codePlace { return placeOf(make) }
+
 func (make protocolReception) serve(_ context.Context, tr *transport) (err error) {
 	c := tr.consumer.(*Transport)
 	defer func() {

@@ -126,6 +126,7 @@ func (o *ServerOptions) tls() tlsSetup {
 type Server struct {
 	loop      *EventLoop
 	values    context.Context
+	ctx       context.Context // of the tasks, with the values
 	options   ServerOptions
 	network   string
 	reception reception
@@ -146,6 +147,8 @@ type reception interface {
 	needsTask() bool
 	// serve serves a connection that is open. An error is reported.
 	serve(ctx context.Context, tr *transport) error
+	// code is what serves.
+	code() codePlace
 }
 
 // newServer makes a server that listens, and accepts unless that is to come later.
@@ -166,7 +169,7 @@ func newServer(ctx context.Context, op, network, address string, r reception, op
 		}
 		return nil, err
 	}
-	s := &Server{loop: t.loop, values: valuesOf(ctx), options: *opts, network: network, reception: r}
+	s := &Server{loop: t.loop, values: valuesOf(ctx), ctx: t.loop.Context(valuesOf(ctx)), options: *opts, network: network, reception: r}
 	if opts.Listener != nil {
 		err = s.adopt(opts.Listener)
 	} else {
@@ -521,11 +524,19 @@ func (s *Server) accept(conn seam.AcceptedConn) {
 	if s.options.TLS != nil {
 		tr.shaking = true // until the task does it, the consumer shall be told nothing
 	}
-	sv.task = Go(s.loop.Context(s.values), sv.run).base()
-	sv.task.onDone(sv.ended)
+	t := newTask(s.ctx, standIn, nil, "StartServer")
+	t.fn, t.body, t.code = nil, sv, s.reception.code()
+	sv.task = &t.task
+	t.addCallback(sv)
+	t.start()
 }
 
-// A service is the task of one connection.
+// standIn stands for the function of a task whose body is a service. Functions of
+// their own, closures as they are, would cost each connection 150 bytes of memory and
+// of its stack.
+func standIn(context.Context) (struct{}, error) { return struct{}{}, nil }
+
+// A service is the body of the task of one connection, and runs when that has ended.
 type service struct {
 	registered
 	server *Server
@@ -533,39 +544,39 @@ type service struct {
 	task   *task
 }
 
-func (sv *service) run(ctx context.Context) error {
-	s := sv.server
-	t, err := current(ctx, "StartServer")
-	if err != nil {
-		return err
-	}
-	sv.task = t // an eager one runs before accept knows it
-	if s.options.TLS != nil {
-		if err := sv.secure(ctx, t); err != nil {
+func (sv *service) exec(ctx context.Context) error {
+	if sv.server.options.TLS != nil {
+		if err := sv.secure(ctx); err != nil {
 			sv.handshakeFailed(err)
 			return nil
 		}
 	}
-	err = s.reception.serve(ctx, sv.tr)
-	ordinary := err == io.EOF || isCancelled(err, ctx.Err()) || sv.tr.dismissed && errors.Is(err, net.ErrClosed)
-	if err != nil && !ordinary {
-		s.loop.CallExceptionHandler(&ErrorContext{Message: "error in the handler of a connection", Err: err, Source: sv.tr.consumer})
+	if err := sv.server.reception.serve(ctx, sv.tr); err != nil {
+		sv.failed(ctx, err)
 	}
 	return nil
 }
 
+// failed reports what the handler has returned, unless that is an ordinary end.
+func (sv *service) failed(ctx context.Context, err error) {
+	ordinary := err == io.EOF || isCancelled(err, ctx.Err()) || sv.tr.dismissed && errors.Is(err, net.ErrClosed)
+	if !ordinary {
+		sv.server.loop.CallExceptionHandler(&ErrorContext{Message: "error in the handler of a connection", Err: err, Source: sv.tr.consumer})
+	}
+}
+
 // secure shakes hands. A panic in a function of the config is its error.
-func (sv *service) secure(ctx context.Context, t *task) (err error) {
+func (sv *service) secure(ctx context.Context) (err error) {
 	defer func() {
 		if p := recover(); p != nil {
 			err = &PanicError{Value: p, Stack: stack()}
 		}
 	}()
-	return t.secure(ctx, sv.tr, sv.server.options.tls(), nil)
+	return sv.task.secure(ctx, sv.tr, sv.server.options.tls(), nil)
 }
 
-// ended is the end of the task, which may have been cancelled before it began.
-func (sv *service) ended(*future) {
+// run is called at the end of the task, which may have been cancelled before it began.
+func (sv *service) run() {
 	if sv.task.err != nil {
 		sv.tr.abort()
 	}

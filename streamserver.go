@@ -44,20 +44,25 @@ func (s *streamReception) receive(l *EventLoop, network string) *transport {
 
 func (s *streamReception) needsTask() bool { return true }
 
+func (s *streamReception) code() codePlace { return placeOf(s.handler) }
+
 func (s *streamReception) serve(ctx context.Context, tr *transport) error {
 	w := tr.consumer.(*StreamWriter)
-	returned := false
-	defer func() {
-		if returned {
-			return
-		}
-		tr.abort() // it panics, or was left by Goexit: there is no telling what was sent
-		if p := recover(); p != nil {
-			w.loop.CallExceptionHandler(&ErrorContext{Message: "panic in the handler of a connection", Err: &PanicError{Value: p, Stack: stack()}, Source: w})
-		}
-	}()
+	defer w.left()
 	err := s.handler(ctx, w.reader, w)
-	returned = true
+	w.tr.served = true
 	w.Close()
 	return err
+}
+
+// left aborts a connection whose handler panics, or was left by Goexit: there is no
+// telling what was sent.
+func (w *StreamWriter) left() {
+	if w.tr.served {
+		return
+	}
+	w.tr.abort()
+	if p := recover(); p != nil {
+		w.loop.CallExceptionHandler(&ErrorContext{Message: "panic in the handler of a connection", Err: &PanicError{Value: p, Stack: stack()}, Source: w})
+	}
 }

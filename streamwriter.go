@@ -25,9 +25,15 @@ type StreamWriter struct {
 
 // newStream makes both halves of a connection that is to be opened.
 func newStream(l *EventLoop, network string, limit int) *StreamWriter {
-	w := &StreamWriter{loop: l}
+	both := new(struct {
+		w StreamWriter
+		r StreamReader
+	})
+	w := &both.w
+	w.loop = l
 	w.tr.init(l, network, w)
-	w.reader = newReader(l, limit)
+	w.reader = &both.r
+	w.reader.init(l, limit)
 	w.reader.source, w.reader.peer = &w.tr, w
 	return w
 }

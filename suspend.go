@@ -161,9 +161,13 @@ func (t *task) doomed(ctx context.Context) bool {
 // none now, and two that wait for each other take one a turn.
 //
 // Callbacks never run here: their panics and calls of Goexit are the loop's.
+//
+// A task that waits for the network does not drive: it would save nothing, since it is
+// not soon its turn again, and its stack would have to hold the loop, too, which takes
+// 4 KB in place of 2.
 func (t *task) drive() bool {
 	l := t.loop
-	if l.nested > 0 || l.order != nil || l.debug || l.closing {
+	if l.nested > 0 || l.order != nil || l.debug || l.closing || t.own.far {
 		t.suspends()
 		return false
 	}
@@ -292,6 +296,7 @@ func (t *task) force() {
 type waiter struct {
 	task *task
 	done bool
+	far  bool // the network ends the wait: see drive
 	err  error
 }
 

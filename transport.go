@@ -34,44 +34,46 @@ import (
 // With TLS, read and write go through the topmost layer, which calls receive and
 // send of the layer below it, at the bottom those of the transport.
 type transport struct {
-	registered // in loop.open
-	loop       *EventLoop
-	network    string // for errors: "tcp", "unix", "pipe"
-	conn       seam.Conn
-	consumer   consumer
-	tls        *tlsLayer
+	// What each message needs comes first, and together.
+	loop     *EventLoop
+	conn     seam.Conn
+	consumer consumer
+	tls      *tlsLayer
+
+	events   seam.Readiness // reported, and not handled yet
+	queued   bool           // in the ready queue, to handle events
+	readable bool           // a read may give something; false once one has found nothing
+	writable bool           // the same for a write
+
+	connecting bool
+	shaking    bool // a task shakes hands: the consumer is told nothing
+	sending    bool // a task sends a file: nobody else may write
+	hungUp     bool // the end has been reported: read until it is there
+	oneWay     bool // a pipe to write to: nothing is ever read
+	full       bool // out went above high, and not yet down to low
+	endWanted  bool // writeEOF was called
+	ended      bool // and is done
+	closing    bool
+	leaving    bool // it is flushed, and the peer has not ended yet; only with TLS
+	closed     bool
+	served     bool // the handler of a server has returned
+	dismissed  bool // the server has closed it
+	over       bool // the peer has ended: nothing more will arrive
+	corked     bool // with TLS: records are collected
+	choked     bool // answers are too many: reads wait until out is empty
+
+	out       writeBuffer
+	writeErr  error   // why the sending half is broken
+	opener    *waiter // of the task that connects, shakes hands, waits for ConnectionMade, or sends a file
+	high, low int
+
+	registered            // in loop.open
+	network    string     // for errors: "tcp", "unix", "pipe"
 	clients    clientList // that of the server that accepted it, or nil
 	membership registered // in the registry of clients
-
-	opener     *waiter // of the task that connects, shakes hands, waits for ConnectionMade, or sends a file
-	connecting bool
-	shaking    bool           // a task shakes hands: the consumer is told nothing
-	sending    bool           // a task sends a file: nobody else may write
-	queued     bool           // in the ready queue, to handle events
-	events     seam.Readiness // reported, and not handled yet
-
-	readable bool // a read may give something; false once one came back short
-	writable bool // the same for a write
-	hungUp   bool // the end has been reported: read until it is there
-	oneWay   bool // a pipe to write to: nothing is ever read
-
-	full      bool // out went above high, and not yet down to low
-	endWanted bool // writeEOF was called
-	ended     bool // and is done
-	closing   bool
-	leaving   bool // it is flushed, and the peer has not ended yet; only with TLS
-	closed    bool
-	dismissed bool // the server has closed it
-	over      bool // the peer has ended: nothing more will arrive
-
-	corked    bool // with TLS: records are collected
-	answers   int  // bytes in out, at most, that TLS has written because of reads
-	choked    bool // those are too many: reads wait until out is empty
-	out       writeBuffer
-	high, low int
-	writeErr  error // why the sending half is broken
-	linger    time.Duration
-	lingering *TimerHandle // ends a close that takes longer than linger
+	answers    int        // bytes in out, at most, that TLS has written because of reads
+	linger     time.Duration
+	lingering  *TimerHandle // ends a close that takes longer than linger
 }
 
 // A consumer is what a transport reports to: a stream or a protocol.
@@ -190,30 +192,39 @@ func (t *transport) receive(p []byte) (int, error) {
 		return 0, seam.ErrWouldBlock
 	}
 	n, err := t.conn.Read(p)
-	if err != nil && err != seam.ErrWouldBlock {
-		t.over = true
+	switch {
+	case err == nil:
+		// A short read by itself does not tell that nothing is left: a terminal gives a
+		// line at a time, a Unix socket stops behind descriptors, TCP before urgent data.
+		return n, nil
+	case err == seam.ErrWouldBlock:
+		t.readable = false
+		if n > 0 {
+			err = nil
+		}
+		return n, err
 	}
+	t.over = true
 	if err == io.EOF && t.writeErr != nil && !errors.Is(t.writeErr, syscall.EPIPE) {
 		// The kernel tells once that a connection has broken, and a write has
 		// heard it. The peer has not ended the stream.
 		err = t.writeErr
-	}
-	if err == seam.ErrWouldBlock {
-		// A short read does not say so much: a terminal gives a line at a time, a Unix
-		// socket stops behind descriptors, TCP before urgent data.
-		t.readable = false
 	}
 	return n, err
 }
 
 // write sends p, and keeps a copy of what there is no room for.
 func (t *transport) write(p []byte) error {
-	if t.sending {
+	switch {
+	case t.sending:
 		return errSending("Write")
+	case t.tls != nil:
+		return t.writeTLS(p)
 	}
-	return t.put(p)
+	return t.send(p)
 }
 
+//go:noinline
 func errSending(op string) error {
 	return misuse(op, ErrInvalidState, "a file is being sent; wait for SendFile")
 }
@@ -240,18 +251,24 @@ func (t *transport) send(p []byte) error {
 func (t *transport) sendNow(p []byte) error {
 	if t.out.size == 0 && t.writable {
 		n, err := t.conn.Write(p)
-		if err != nil && err != seam.ErrWouldBlock {
+		switch {
+		case n == len(p):
+			return nil
+		case err != nil && err != seam.ErrWouldBlock:
 			t.breakWriting(err)
 			return err
 		}
-		if p = p[n:]; len(p) == 0 {
-			return nil
-		}
+		p = p[n:]
 		t.writable = false
 	}
+	t.keep(p)
+	return nil
+}
+
+// keep puts into the buffer what there is no room for.
+func (t *transport) keep(p []byte) {
 	t.out.append(p)
 	t.full = t.full || t.out.size > t.high
-	return nil
 }
 
 // writev is write for several buffers, without TLS by one system call if there is

@@ -4,9 +4,9 @@ package asyncio
 
 // A writeBuffer holds bytes that wait to be written, in chunks.
 type writeBuffer struct {
-	chunks [][]byte
-	off    int // bytes of the first chunk that have gone
 	size   int
+	off    int // bytes of the first chunk that have gone
+	chunks [][]byte
 }
 
 const chunkSize = 16 << 10

@@ -29,7 +29,7 @@ const (
 // nothing was asked for they have to be edges, or each poll would return at once.
 func (m mode) events() uint32 {
 	if m == edges {
-		return unix.EPOLLIN | unix.EPOLLOUT | unix.EPOLLRDHUP | unix.EPOLLET
+		return unix.EPOLLIN | unix.EPOLLPRI | unix.EPOLLOUT | unix.EPOLLRDHUP | unix.EPOLLET
 	}
 	var events uint32
 	if m&mode(seam.Readable) != 0 {
@@ -212,6 +212,9 @@ func readiness(events uint32) seam.Readiness {
 	}
 	if events&unix.EPOLLOUT != 0 {
 		r |= seam.Writable
+	}
+	if events&unix.EPOLLPRI != 0 {
+		r |= seam.Readable | Urgent
 	}
 	if events&unix.EPOLLRDHUP != 0 {
 		r |= seam.Readable | seam.HungUp

@@ -58,7 +58,15 @@ type Desc struct {
 	fd   int
 	slot int32
 	gen  uint32 // tells it from earlier users of the same slot
+	seen seam.Readiness
 }
+
+// Urgent is one Readiness more, which Desc.Seen knows and Handlers do not: there is
+// urgent data, before which a read stops.
+const Urgent seam.Readiness = 1 << 7
+
+// Seen returns all that was ever reported.
+func (d *Desc) Seen() seam.Readiness { return d.seen }
 
 // New returns a Poller. On a system that has none, the error is an
 // errors.ErrUnsupported.
@@ -149,7 +157,8 @@ func (p *Poller) Wait(d time.Duration) (bool, error) {
 		// kernel handed it out, is nobody's.
 		if desc := p.descs[slot]; desc != nil && desc.gen == gen {
 			found = true
-			desc.h.Ready(r)
+			desc.seen |= r
+			desc.h.Ready(r &^ Urgent)
 		}
 	}
 	p.kernel.done(n)

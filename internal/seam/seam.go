@@ -63,7 +63,8 @@ const (
 // A Handler is told about readiness. Ready is called from inside Poller.Wait.
 // Reports are edge-triggered: one comes when something becomes possible, and
 // not again until a Read has returned ErrWouldBlock, or a Write that or less than all. A
-// short Read is not enough: there may be more, or the end. Reports may be spurious.
+// short Read by itself is not enough: there may be more, or the end. Reports may be
+// spurious.
 type Handler interface {
 	Ready(r Readiness)
 }
@@ -209,7 +210,8 @@ type Conn interface {
 	Connected() error
 
 	// Read reads what is there, at most len(p) bytes. It returns io.EOF at the
-	// end of the stream.
+	// end of the stream. Bytes together with ErrWouldBlock are all that there was:
+	// a Conn that knows it saves its user another Read.
 	Read(p []byte) (int, error)
 
 	// Write writes as much of p as there is room for: n < len(p) without an

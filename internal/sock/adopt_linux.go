@@ -24,7 +24,7 @@ func (n *Network) AdoptConn(c net.Conn, h seam.Handler) (seam.Conn, error) {
 	if err != nil {
 		return nil, err
 	}
-	conn := &Conn{fd: fd, net: n}
+	conn := &Conn{fd: fd, net: n, kind: kindOf(fd)}
 	conn.local, _ = unix.Getsockname(fd)
 	if conn.remote, err = unix.Getpeername(fd); err != nil {
 		unix.Close(fd)

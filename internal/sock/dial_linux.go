@@ -38,7 +38,7 @@ func (n *Network) dialTCP(to, local netip.AddrPort, h seam.Handler) (seam.Conn, 
 		unix.Close(fd)
 		return nil, err
 	}
-	c := &Conn{fd: fd, net: n, remote: remote, portChosen: local.Port() == 0}
+	c := &Conn{fd: fd, net: n, kind: tcpSocket, remote: remote, portChosen: local.Port() == 0}
 	return c.connect(h)
 }
 
@@ -72,7 +72,7 @@ func (n *Network) dialUnix(path, local string, h seam.Handler) (seam.Conn, error
 			return nil, err
 		}
 	}
-	c := &Conn{fd: fd, net: n, remote: remote}
+	c := &Conn{fd: fd, net: n, kind: otherSocket, remote: remote}
 	return c.connect(h)
 }
 

@@ -24,6 +24,7 @@ type Listener struct {
 	handler seam.Handler
 	desc    *poll.Desc // nil before Start
 	backlog int        // -1 if it listens already
+	kind    kind       // of what it accepts; 0 if that has to be asked
 	local   unix.Sockaddr
 	addr    net.Addr
 	file    socketFile
@@ -37,8 +38,10 @@ func (n *Network) Listen(network string, at seam.Addr, opts seam.ListenOptions, 
 	var err error
 	switch network {
 	case "tcp":
+		l.kind = tcpSocket
 		err = l.bindTCP(at.AddrPort, opts)
 	case "unix":
+		l.kind = otherSocket
 		err = l.bindUnix(at.Path, opts)
 	default:
 		return nil, net.UnknownNetworkError(network)
@@ -160,7 +163,11 @@ func (l *Listener) Accept() (seam.AcceptedConn, error) {
 		fd, remote, err := unix.Accept4(l.fd, unix.SOCK_NONBLOCK|unix.SOCK_CLOEXEC)
 		switch err {
 		case nil:
-			return &Conn{fd: fd, net: l.net, local: l.localOf(fd), remote: remote}, nil
+			k := l.kind
+			if k == 0 {
+				k = kindOf(fd)
+			}
+			return &Conn{fd: fd, net: l.net, kind: k, local: l.localOf(fd), remote: remote}, nil
 		case unix.EINTR, unix.ECONNABORTED:
 		case unix.EAGAIN:
 			return nil, seam.ErrWouldBlock

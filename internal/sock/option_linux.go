@@ -22,6 +22,16 @@ func stream(family int) (int, error) {
 	return fd, os.NewSyscallError("socket", err)
 }
 
+// kindOf returns the kind of a stream socket. One for several paths (MPTCP), which
+// package net listens with, accepts both kinds.
+func kindOf(fd int) kind {
+	protocol, err := unix.GetsockoptInt(fd, unix.SOL_SOCKET, unix.SO_PROTOCOL)
+	if err == nil && protocol == unix.IPPROTO_TCP {
+		return tcpSocket
+	}
+	return otherSocket
+}
+
 // setOption sets an option whose value is a number.
 func setOption(fd, level, name, value int) error {
 	return os.NewSyscallError("setsockopt", unix.SetsockoptInt(fd, level, name, value))

@@ -10,12 +10,43 @@ import (
 	"golang.org/x/sys/unix"
 )
 
-func read(fd int, p []byte) (int, unix.Errno) {
-	return call(unix.SYS_READ, fd, unsafe.Pointer(&p[0]), len(p), len(p))
+// read and write use the calls for sockets where they can: on those they take some
+// 30 ns less than the calls for files.
+//
+// No call can block. So if it is short the scheduler need not be ready to let another
+// thread take over, which saves 45 ns: a sixth of a Read that finds nothing. They
+// are at the end of the longest chain of calls of a coroutine, and what they need
+// fits below the guard of its stack, so that this one need not be larger than 2 KB.
+
+//go:nosplit
+func (k kind) read(fd int, p []byte) (int, unix.Errno) {
+	trap, short := uintptr(unix.SYS_RECVFROM), longRead
+	if k == otherFile {
+		trap, short = unix.SYS_READ, longCopy
+	}
+	if len(p) > short {
+		return longCall(trap, fd, unsafe.Pointer(&p[0]), len(p), 0)
+	}
+	n, _, errno := unix.RawSyscall6(trap, uintptr(fd), uintptr(unsafe.Pointer(&p[0])), uintptr(len(p)), 0, 0, 0)
+	return int(n), errno
 }
 
-func write(fd int, p []byte) (int, unix.Errno) {
-	return call(unix.SYS_WRITE, fd, unsafe.Pointer(&p[0]), len(p), len(p))
+//go:nosplit
+func (k kind) write(fd int, p []byte) (int, unix.Errno) {
+	trap := uintptr(unix.SYS_SENDTO)
+	if k == otherFile {
+		trap = unix.SYS_WRITE
+	}
+	if len(p) > longCopy {
+		return longCall(trap, fd, unsafe.Pointer(&p[0]), len(p), unix.MSG_NOSIGNAL)
+	}
+	n, _, errno := unix.RawSyscall6(trap, uintptr(fd), uintptr(unsafe.Pointer(&p[0])), uintptr(len(p)), unix.MSG_NOSIGNAL, 0, 0)
+	return int(n), errno
+}
+
+func longCall(trap uintptr, fd int, p unsafe.Pointer, n, flags int) (int, unix.Errno) {
+	r, _, errno := unix.Syscall6(trap, uintptr(fd), uintptr(p), uintptr(n), uintptr(flags), 0, 0)
+	return int(r), errno
 }
 
 // writev makes the list of buffers in scratch, so that it need not allocate.
@@ -30,30 +61,27 @@ func writev(fd int, v [][]byte, scratch *vector) (int, unix.Errno) {
 	if len(iov) == 0 {
 		return 0, 0
 	}
-	n, errno := call(unix.SYS_WRITEV, fd, unsafe.Pointer(&iov[0]), len(iov), size(v))
+	var n int
+	var errno unix.Errno
+	if size(v) > longCopy {
+		n, errno = longCall(unix.SYS_WRITEV, fd, unsafe.Pointer(&iov[0]), len(iov), 0)
+	} else {
+		r, _, e := unix.RawSyscall(unix.SYS_WRITEV, uintptr(fd), uintptr(unsafe.Pointer(&iov[0])), uintptr(len(iov)))
+		n, errno = int(r), e
+	}
 	clear(iov) // lets go of the buffers
 	*scratch = iov
 	return n, errno
 }
 
-// longCopy is how many bytes are too many to copy behind the scheduler's back:
-// meanwhile, no garbage collection can begin.
-const longCopy = 64 << 10
-
-// call makes the system call trap(fd, p, n), which moves so many bytes at most.
-//
-// It cannot block. So as a rule the scheduler need not be ready to let another
-// thread take over, which saves 45 ns: a sixth of a Read that finds nothing.
-func call(trap uintptr, fd int, p unsafe.Pointer, n, bytes int) (int, unix.Errno) {
-	var r uintptr
-	var errno unix.Errno
-	if bytes <= longCopy {
-		r, _, errno = unix.RawSyscall(trap, uintptr(fd), uintptr(p), uintptr(n))
-	} else {
-		r, _, errno = unix.Syscall(trap, uintptr(fd), uintptr(p), uintptr(n))
-	}
-	return int(r), errno
-}
+const (
+	// longCopy is how many bytes are too many to copy behind the scheduler's back:
+	// meanwhile, no garbage collection can begin.
+	longCopy = 64 << 10
+	// longRead is the same for a socket's bytes. They seldom fill the buffer, and they
+	// are only copied, in 30 µs at most; sending them would go the whole way to the peer.
+	longRead = 256 << 10
+)
 
 // receive reads a datagram and the address of its sender, for which there are size
 // bytes.

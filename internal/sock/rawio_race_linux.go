@@ -16,13 +16,13 @@ import (
 // package net: what comes before a write on one side comes before the read on
 // the other, whichever of the two packages that side uses.
 
-func read(fd int, p []byte) (int, syscall.Errno) {
+func (kind) read(fd int, p []byte) (int, syscall.Errno) {
 	n, err := syscall.Read(fd, p)
 	errno, _ := err.(syscall.Errno)
 	return n, errno
 }
 
-func write(fd int, p []byte) (int, syscall.Errno) {
+func (kind) write(fd int, p []byte) (int, syscall.Errno) {
 	n, err := syscall.Write(fd, p)
 	errno, _ := err.(syscall.Errno)
 	return n, errno
