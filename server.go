@@ -393,7 +393,7 @@ func (s *Server) Shutdown(ctx context.Context) error {
 		return err
 	}
 	for e := s.services.first; e != nil; e = e.next {
-		if e.owner.(*service).task == t {
+		if &e.owner.(*service).task == t {
 			return misuse("Shutdown", ErrBadArgument, "called by a handler of the server, which it would wait for")
 		}
 	}
@@ -520,30 +520,25 @@ func (s *Server) accept(conn seam.AcceptedConn) {
 		return
 	}
 	sv := &service{server: s, tr: tr}
-	s.services.add(&sv.registered, sv)
+	sv.initTask(s.loop, s.ctx, sv, s.reception.code(), nil)
+	s.services.add(&sv.listed, sv)
 	if s.options.TLS != nil {
 		tr.shaking = true // until the task does it, the consumer shall be told nothing
 	}
-	t := newTask(s.ctx, standIn, nil, "StartServer")
-	t.fn, t.body, t.code = nil, sv, s.reception.code()
-	sv.task = &t.task
-	t.addCallback(sv)
-	t.start()
+	sv.addCallback((*serviceEnd)(sv))
+	sv.start()
 }
 
-// standIn stands for the function of a task whose body is a service. Functions of
-// their own, closures as they are, would cost each connection 150 bytes of memory and
-// of its stack.
-func standIn(context.Context) (struct{}, error) { return struct{}{}, nil }
-
-// A service is the body of the task of one connection, and runs when that has ended.
+// A service is the task of one connection.
 type service struct {
-	registered
+	Task[struct{}]
+	listed registered // in server.services
 	server *Server
 	tr     *transport
-	task   *task
 }
 
+// exec is the function of the task. Its frame is small, like those of whatever a
+// connection waits in: the stack of an idle one shall not outgrow 2 KB.
 func (sv *service) exec(ctx context.Context) error {
 	if sv.server.options.TLS != nil {
 		if err := sv.secure(ctx); err != nil {
@@ -575,12 +570,15 @@ func (sv *service) secure(ctx context.Context) (err error) {
 	return sv.task.secure(ctx, sv.tr, sv.server.options.tls(), nil)
 }
 
-// run is called at the end of the task, which may have been cancelled before it began.
-func (sv *service) run() {
-	if sv.task.err != nil {
+// serviceEnd is a service that has ended. It may have been cancelled before it began.
+type serviceEnd service
+
+func (e *serviceEnd) run() {
+	sv := (*service)(e)
+	if sv.err != nil {
 		sv.tr.abort()
 	}
-	sv.server.services.remove(&sv.registered)
+	sv.server.services.remove(&sv.listed)
 	sv.server.checkClosed()
 }
 

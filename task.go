@@ -152,16 +152,21 @@ func newTask[T any](ctx context.Context, fn Coroutine[T], opts []TaskOption, op 
 		panic(misuse(op, ErrBadArgument, "the function is nil"))
 	}
 	t := &Task[T]{fn: fn}
-	t.init(l, t)
-	t.code = placeOf(fn)
-	t.root = scope{loop: l, task: &t.task, values: valuesOf(ctx), stacked: true}
+	t.initTask(l, ctx, t, placeOf(fn), opts)
+	return t
+}
+
+// initTask makes t, which must be zero, a task of l. Its function is the exec of self.
+func (t *task) initTask(l *EventLoop, ctx context.Context, self AnyTask, code codePlace, opts []TaskOption) {
+	t.init(l, self)
+	t.code = code
+	t.root = scope{loop: l, task: t, values: valuesOf(ctx), stacked: true}
 	t.top = &t.root
 	if len(opts) > 0 || l.factory != nil {
 		t.configure(opts)
 	}
 	l.taskCount++
 	t.id = l.taskCount
-	return t
 }
 
 // configure applies the options and what the loop's task factory makes of them.
