@@ -60,6 +60,10 @@ var programs = map[string]struct {
 			t.Fatal(err)
 		}
 	}},
+	"rarely": {faulty: func(t *testing.T) {
+		asynciotest.CancelEverywhere(t, interrupted, asynciotest.OnlyTask("writer"))
+		asynciotest.CancelEverywhere(t, interrupted, asynciotest.OnlyTask("writer"), asynciotest.WithSeeds(100))
+	}},
 	"throw":       {faulty: func(t *testing.T) { asynciotest.PanicEverywhere(t, halfTransfer, asynciotest.OnlyTask("clerk")) }},
 	"lost update": {f: lostUpdate},
 	"lost update, PCT": {f: lostUpdate, opts: []asynciotest.ExploreOption{
