@@ -44,7 +44,9 @@ func (l *EventLoop) Close() error {
 		}
 	}
 	if l.audit != nil {
-		l.settle()
+		if l.locked {
+			l.settle()
+		}
 		l.audit.Closing(l.leftovers())
 		defer l.audit.Closed()
 	}

@@ -38,6 +38,32 @@ var programs = map[string]struct {
 	"bubble, deadlock": {faulty: func(t *testing.T) {
 		asynciotest.RunInBubble(t, func(_ *testing.T, ctx context.Context) error { return asyncio.NewFuture[int](ctx).Wait(ctx) })
 	}},
+	"oversold": {f: func(t testing.TB, sim *asynciotest.Sim) {
+		shop := &stock{left: 1}
+		sim.Run(func(ctx context.Context) error {
+			one := asyncio.Go(ctx, shop.sell)
+			other := asyncio.Go(ctx, func(ctx context.Context) error {
+				return errors.Join(asyncio.Yield(ctx), asyncio.Yield(ctx), asyncio.Yield(ctx), shop.sell(ctx))
+			})
+			return errors.Join(one.Wait(ctx), other.Wait(ctx))
+		})
+		if shop.left < 0 {
+			t.Error("sold more than there was")
+		}
+	}, opts: []asynciotest.ExploreOption{asynciotest.PCTSchedules(3)}},
+	"leak": {f: func(t testing.TB, sim *asynciotest.Sim) {
+		err := sim.Run(func(ctx context.Context) error {
+			forgotten(ctx)
+			return nil
+		}, asynciotest.NoLeaks(t))
+		if err != nil {
+			t.Fatal(err)
+		}
+	}},
+	"rarely": {faulty: func(t *testing.T) {
+		asynciotest.CancelEverywhere(t, interrupted, asynciotest.OnlyTask("writer"))
+		asynciotest.CancelEverywhere(t, interrupted, asynciotest.OnlyTask("writer"), asynciotest.WithSeeds(100))
+	}},
 	"throw":       {faulty: func(t *testing.T) { asynciotest.PanicEverywhere(t, halfTransfer, asynciotest.OnlyTask("clerk")) }},
 	"lost update": {f: lostUpdate},
 	"lost update, PCT": {f: lostUpdate, opts: []asynciotest.ExploreOption{
@@ -234,6 +260,7 @@ func TestExploreFinds(t *testing.T) {
 		{"deadlock", []string{"deadlock", "task ascending", "task descending", "in Lock.Acquire"}, 2},
 		{"deadlock, PCT", []string{"deadlock", "task ascending", "task descending"}, 2},
 		{"deadlock, all", []string{"deadlock", "task ascending"}, 2},
+		{"oversold", []string{"sold more than there was", "in Yield"}, 1},
 		{"lost wake-up", []string{"deadlock", "task ringer", "in Yield"}, 1},
 	}
 	for _, test := range tests {
@@ -262,6 +289,9 @@ func TestExploreFinds(t *testing.T) {
 					t.Errorf("%s has not failed the same way:\n%s", c[0], again)
 				}
 			}
+			if runtime.GOOS == "windows" {
+				return // it has no env
+			}
 			again, failed := runs(t, test.program, "env", "ASYNCIOTEST_SEED="+commands[0][3], os.Args[0], "-test.run="+commands[0][1])
 			if !failed || !strings.Contains(again, test.says[0]) {
 				t.Errorf("the environment variable does not repeat it:\n%s", again)
@@ -275,8 +305,8 @@ func TestExploreFinds(t *testing.T) {
 
 // The command works as it is printed.
 func TestExploreCommand(t *testing.T) {
-	if testing.Short() {
-		t.Skip("it builds the test once more")
+	if testing.Short() || runtime.GOOS == "windows" {
+		t.Skip("it builds the test once more, and needs a shell")
 	}
 	command := repeats.FindString(explored(t, "lost wake-up"))
 	out, failed := runs(t, "lost wake-up", "sh", "-c", command)

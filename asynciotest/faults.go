@@ -67,6 +67,16 @@ func OnlyTask(name string) FaultOption {
 	return faultOption(func(i *injection) { i.only, i.limited = name, true })
 }
 
+// WithSeeds does it all n times, each time with another seed: the first one first
+// come, first served, the others on random schedules (see Explore). The default is 1.
+// It panics if n is not positive.
+func WithSeeds(n int) FaultOption {
+	if n < 1 {
+		panic(fmt.Sprintf("asynciotest: WithSeeds(%d): the number must be positive", n))
+	}
+	return faultOption(func(i *injection) { i.n = n })
+}
+
 // What a fault is.
 const (
 	cancelAtOnce = "cancel"
@@ -74,20 +84,23 @@ const (
 	panicInstead = "panic"
 )
 
-// A faultName names one fault: the k-th moment of its kind.
+// A faultName names one fault: the k-th moment of its kind in the run of a seed.
 type faultName struct {
-	how string
-	k   int
+	how  string
+	k    int
+	seed uint64
 }
 
-func (n faultName) String() string { return n.how + strconv.Itoa(n.k) }
+func (n faultName) String() string { return fmt.Sprintf("%s%d@%d", n.how, n.k, n.seed) }
 
 // parseFault returns the fault of that name, if it is one.
 func parseFault(text string) (faultName, bool) {
 	for _, how := range []string{cancelAtOnce, cancelLater, panicInstead} {
-		if number, ok := strings.CutPrefix(text, how); ok {
-			k, err := strconv.Atoi(number)
-			return faultName{how, k}, err == nil && k > 0
+		if numbers, ok := strings.CutPrefix(text, how); ok {
+			number, at, _ := strings.Cut(numbers, "@")
+			k, err1 := strconv.Atoi(number)
+			seed, err2 := strconv.ParseUint(at, 10, 64)
+			return faultName{how, k, seed}, err1 == nil && err2 == nil && k > 0
 		}
 	}
 	return faultName{}, false
@@ -118,41 +131,48 @@ func (i *injection) everywhere(kinds ...faultName) {
 	if text != "" && !one {
 		return // it is for Explore
 	}
-	none := &fault{injection: i}
-	o := i.run(i.first, &trial{picker: firstCome{}, fault: none})
-	if o.failed {
-		i.t.Fatalf("asynciotest: it fails without a fault\n%s", indent(o.log))
-	}
-	i.points = none.points
-	if one {
+	for seed := i.first; seed < i.first+uint64(i.n); seed++ {
+		if one && seed != again.seed {
+			continue
+		}
+		none := &fault{injection: i}
+		if o := i.inject(none, seed, false); o.failed {
+			i.t.Fatalf("asynciotest: seed %d fails without a fault\n%s", seed, indent(o.log))
+		}
+		i.points = none.points
 		for _, kind := range kinds {
-			if kind.how == again.how {
+			if one && kind.how == again.how {
 				i.repeat(again)
 			}
 		}
-		return
-	}
-	for k := 1; ; k++ {
-		reached := false
-		for _, kind := range kinds {
-			kind.k = k
-			f := &fault{injection: i, faultName: kind}
-			o := i.run(i.first, &trial{picker: firstCome{}, fault: f})
-			if o.failed {
-				i.t.Fatal(i.explain(f))
-			}
-			reached = reached || f.reached
-		}
-		if !reached {
-			return
+		for k := 1; !one && i.at(k, seed, kinds); k++ {
 		}
 	}
+}
+
+// at injects the k-th faults of a seed, and reports whether there was one.
+func (i *injection) at(k int, seed uint64, kinds []faultName) bool {
+	i.t.Helper()
+	reached := false
+	for _, kind := range kinds {
+		f := &fault{injection: i, faultName: faultName{kind.how, k, seed}}
+		if o := i.inject(f, seed, false); o.failed {
+			i.t.Fatal(i.explain(f))
+		}
+		reached = reached || f.reached
+	}
+	return reached
+}
+
+// inject performs one run with a fault.
+func (i *injection) inject(f *fault, seed uint64, explain bool) *outcome {
+	return i.run(seed, &trial{picker: i.picker(seed), fault: f, explain: explain})
 }
 
 // explain repeats a run that has failed, and describes it.
 func (i *injection) explain(f *fault) string {
 	told := &fault{injection: i, faultName: f.faultName}
-	o := i.run(i.first, &trial{picker: firstCome{}, fault: told, explain: true})
+	o := i.inject(told, f.seed, true)
 	return fmt.Sprintf("asynciotest: it fails with a fault: %v\n%s%sTo repeat this run:\n    %s",
 		told, indent(o.log), o.trial.table(), command(i.t.Name(), f.faultName))
 }
@@ -161,7 +181,7 @@ func (i *injection) explain(f *fault) string {
 func (i *injection) repeat(name faultName) {
 	i.t.Helper()
 	f := &fault{injection: i, faultName: name}
-	o := i.run(i.first, &trial{picker: firstCome{}, fault: f, explain: true})
+	o := i.inject(f, name.seed, true)
 	text := fmt.Sprintf("asynciotest: run with a fault: %v\n%s%s", f, indent(o.log), o.trial.table())
 	if o.failed {
 		i.t.Fatal(strings.TrimSuffix(text, "\n"))

@@ -77,16 +77,17 @@ func TestFaultsFind(t *testing.T) {
 		program, names string
 		says           []string
 	}{
-		{"cancel", "cancel3", []string{"the total is 90", "task clerk is cancelled when it waits, faults_test.go:38 in Sleep", "task main"}},
-		{"late", "late3", []string{"1 sent, 0 received", "task reader is cancelled when it is about to go on, faults_test.go:57 in Future.Await"}},
-		{"throw", "panic2", []string{"the total is 90", "task clerk panics instead of waiting, faults_test.go:38 in Sleep"}},
+		{"rarely", "", []string{"the books are wrong", "task writer is cancelled when it waits"}},
+		{"cancel", "cancel3@1", []string{"the total is 90", "task clerk is cancelled when it waits, faults_test.go:38 in Sleep", "task main"}},
+		{"late", "late2@1", []string{"1 sent, 0 received", "task reader is cancelled when it is about to go on, faults_test.go:57 in Future.Await"}},
+		{"throw", "panic2@1", []string{"the total is 90", "task clerk panics instead of waiting, faults_test.go:38 in Sleep"}},
 	}
 	for _, test := range tests {
 		t.Run(test.program, func(t *testing.T) {
 			t.Parallel()
 			out := explored(t, test.program)
 			command := repeats.FindStringSubmatch(out)
-			if command == nil || !regexp.MustCompile(`^(cancel|late|panic)\d+$`).MatchString(command[3]) {
+			if command == nil || !strings.HasPrefix(command[3], test.names) || !regexp.MustCompile(`^(cancel|late|panic)\d+@\d+$`).MatchString(command[3]) {
 				t.Fatalf("there is no command in\n%s", out)
 			}
 			again, failed := runs(t, test.program, os.Args[0], "-test.run="+command[1], command[2])
@@ -194,4 +195,42 @@ func TestFaultsInMain(t *testing.T) {
 			t.Errorf("run %d ended with %v", i, err)
 		}
 	}
+}
+
+// interrupted has a mistake that takes a cancellation in an order that is not first
+// come, first served.
+func interrupted(t testing.TB, sim *asynciotest.Sim) {
+	begun, checked, wrong := false, false, false
+	tolerable(t, sim.Run(func(ctx context.Context) error {
+		writer := asyncio.Go(ctx, func(ctx context.Context) error {
+			for range 2 {
+				if err := asyncio.Yield(ctx); err != nil {
+					return err
+				}
+			}
+			begun = true
+			err := asyncio.Yield(ctx)
+			begun = err != nil
+			return err
+		}, asyncio.WithName("writer"))
+		checker := asyncio.Go(ctx, func(ctx context.Context) error {
+			err := asyncio.Yield(ctx)
+			checked, wrong = true, begun
+			return err
+		}, asyncio.WithName("checker"))
+		err := writer.Wait(ctx)
+		return errors.Join(err, checker.Wait(asyncio.CleanupContext(ctx)))
+	}))
+	if checked && wrong && begun {
+		t.Error("the books are wrong")
+	}
+}
+
+func TestFaultsPanic(t *testing.T) {
+	defer func() {
+		if recover() == nil {
+			t.Error("WithSeeds(0) has not panicked")
+		}
+	}()
+	asynciotest.WithSeeds(0)
 }

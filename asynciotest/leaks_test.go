@@ -45,12 +45,6 @@ func leaks(t *testing.T, main func(ctx context.Context) error) string {
 
 func TestNoLeaksFinds(t *testing.T) {
 	release := make(chan struct{})
-	reader, writer, err := os.Pipe()
-	if err != nil {
-		t.Fatal(err)
-	}
-	defer reader.Close()
-	defer writer.Close()
 	tests := map[string]struct {
 		main func(ctx context.Context) error
 		says []string
@@ -231,5 +225,25 @@ func TestNoLeaksWithoutClose(t *testing.T) {
 	}
 	if err := loop.Close(); err != nil {
 		t.Error(err)
+	}
+}
+
+// NoLeaks goes together with Explore.
+func TestNoLeaksExplored(t *testing.T) {
+	asynciotest.Explore(t, 50, func(t testing.TB, sim *asynciotest.Sim) {
+		err := sim.Run(func(ctx context.Context) error {
+			return asyncio.WithTaskGroup(ctx, func(ctx context.Context, g *asyncio.TaskGroup) error {
+				for range 3 {
+					g.Go(pause)
+				}
+				return nil
+			})
+		}, asynciotest.NoLeaks(t))
+		if err != nil {
+			t.Fatal(err)
+		}
+	})
+	if out := explored(t, "leak"); !strings.Contains(out, "task: <Task straggler pending") || !strings.Contains(out, "-asynciotest.seed=1:\n") {
+		t.Errorf("it does not tell of the task:\n%s", out)
 	}
 }

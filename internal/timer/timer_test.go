@@ -87,6 +87,9 @@ func FuzzHeap(f *testing.F) {
 				t.Fatalf("step %d: Len, First = %d, %v; want %d, %v", step, h.Len(), h.First(), len(s), s.first())
 			}
 		}
+		if all := h.All(); !slices.Equal(all, s) {
+			t.Fatalf("All = %v, want %v", all, s)
+		}
 		for len(s) > 0 {
 			first := h.First()
 			if first != s.first() || !h.Remove(first) || !s.remove(first) {
