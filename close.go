@@ -44,7 +44,9 @@ func (l *EventLoop) Close() error {
 		}
 	}
 	err := l.shutDown()
-	l.reportFailures()
+	if !l.halted() {
+		l.reportFailures()
+	}
 	l.abandoning = true
 	for _, owner := range l.open.owners() {
 		owner.(interface{ abandon() }).abandon()
@@ -59,16 +61,22 @@ func (l *EventLoop) Close() error {
 			err = fmt.Errorf("asyncio: Close: %w", cerr)
 		}
 	}
-	if l.locked {
+	if l.locked && l.machine == nil {
 		l.thread.unlock()
 	}
 	return err
 }
 
+// halted reports whether the machine of the loop has been switched off.
+func (l *EventLoop) halted() bool { return l.machine != nil && l.machine.Halted() }
+
 // shutDown ends all tasks.
 func (l *EventLoop) shutDown() error {
 	if l.tasks.count == 0 && l.workers.count == 0 {
 		return nil
+	}
+	if l.halted() {
+		return l.cutOff()
 	}
 	if !l.locked { // nothing has ever run: there is nothing to wait for
 		l.cancelTasks()
@@ -152,6 +160,28 @@ func (l *EventLoop) forceTasks() {
 		l.entry.drain(&l.ready)
 		l.runReady()
 	}
+}
+
+// cutOff ends the tasks of a machine that has been switched off: none goes on but with
+// its deferred functions. Callbacks do not run.
+func (l *EventLoop) cutOff() error {
+	if err := l.enter("Close"); err != nil {
+		return err
+	}
+	defer l.leave()
+	l.closing = true
+	for l.tasks.first != nil {
+		l.entry.drain(&l.ready)
+		l.ready.clear()
+		t := l.tasks.first.owner.(AnyTask).base()
+		if t.coro == nil {
+			t.finishTask(&CancelledError{Cause: errForced})
+			continue
+		}
+		t.queued, t.interrupt, t.forced = false, true, refusals
+		t.run()
+	}
+	return nil
 }
 
 // remaining names what has not ended.

@@ -527,8 +527,8 @@ func (r *StreamReader) wait(ctx context.Context, t *task, op string) error {
 	w := t.arm()
 	r.waiter = w
 	if r.source != nil {
-		r.loop.outside++
-		defer func() { r.loop.outside-- }()
+		r.loop.onNetwork++
+		defer func() { r.loop.onNetwork-- }()
 	}
 	err := t.park(ctx, w)
 	if r.waiter == w || r.source == nil {
