@@ -346,7 +346,10 @@ func (q *process) ended(status coro.Status) {
 	case q.halted:
 	case status == coro.Panicked:
 		p.panicked, _ = q.co.Panic()
-		q.err = fmt.Errorf("panic: %v", p.panicked)
+		q.err, _ = p.panicked.(error) // asyncio.Run panics with a *PanicError
+		if q.err == nil {
+			q.err = fmt.Errorf("panic: %v", p.panicked)
+		}
 	case status == coro.Exited:
 		p.exited = true
 		q.err = asyncio.ErrGoexit

@@ -43,13 +43,14 @@ const (
 	Healed   // a link was healed
 	HeldUp   // a link holds its packets
 	Released // a link has released them
-	Stored   // a disk has written something
+	Stored   // a disk has made something durable
+	Noted    // Note was called
 )
 
 var kindNames = [...]string{
 	"turn", "ack", "connect", "accept", "refuse", "data", "end", "reset", "datagram", "unreachable",
 	"arrived", "lost", "duplicated", "resent",
-	"start", "end of program", "crash", "boot", "cut", "heal", "hold", "release", "store",
+	"start", "end of program", "crash", "boot", "cut", "heal", "hold", "release", "sync", "note",
 }
 
 // String returns a word for k.
@@ -119,6 +120,16 @@ func (l NetworkLog) String() string {
 // allows. Acknowledgements, and packets of Unix sockets, are left out.
 func (n *Network) Log() NetworkLog {
 	return append(NetworkLog(nil), n.log.items[n.log.head:]...)
+}
+
+// Note puts a text into the log, as something that has happened on the host whose
+// program runs now.
+func (n *Network) Note(format string, args ...any) {
+	h := n.outside
+	if n.acting != nil {
+		h = n.acting.program.host
+	}
+	n.record(LogEntry{Kind: Noted, From: h, Text: fmt.Sprintf(format, args...)})
 }
 
 // record takes an event into the hash and the log.

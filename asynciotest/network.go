@@ -189,8 +189,7 @@ func (n *Network) loop(p *Program) error {
 			n.ready.pop().turn()
 			continue
 		}
-		if n.busy > 0 && !n.hasty {
-			n.awaitWorkers()
+		if n.busy > 0 && n.awaitWorkers() {
 			continue
 		}
 		next := n.events.First()
@@ -214,17 +213,29 @@ func (n *Network) happen(t *timer.Timer[event]) {
 	t.Owner.happen()
 }
 
-// patience is how long the simulation stands still for functions of ToThread.
-const patience = time.Second
+// How long the simulation stands still for functions of ToThread: at first, and, when
+// that was in vain, before each further event.
+const (
+	patience      = time.Second
+	shortPatience = 5 * time.Millisecond
+)
 
-// awaitWorkers waits, in real time, for the functions that run on other goroutines.
-func (n *Network) awaitWorkers() {
-	late := time.NewTimer(patience)
+// awaitWorkers waits, in real time, for the functions that run on other goroutines. It
+// reports whether one has ended, or something else has come from outside.
+func (n *Network) awaitWorkers() bool {
+	d := patience
+	if n.hasty {
+		d = shortPatience
+	}
+	late := time.NewTimer(d)
 	defer late.Stop()
 	select {
 	case <-n.kick:
+		n.hasty = false
+		return true
 	case <-late.C:
 		n.hasty = true
+		return false
 	}
 }
 
@@ -239,7 +250,6 @@ func (n *Network) takeKicks() {
 	n.kicks = nil
 	n.mu.Unlock()
 	for _, p := range kicks {
-		n.hasty = false
 		p.wake()
 	}
 }
