@@ -140,7 +140,7 @@ func (n *Network) SetLinks(l Link) {
 
 // Cut lets no packet through from one host to the other, in this direction, from now
 // on: what is on its way is lost, too. The programs are told nothing. What connections
-// carry is sent again, at intervals that double from 200 ms to 2 minutes, until the link
+// carry is sent again, at intervals that double from 200 ms, or more if the link is slow, to 2 minutes, until the link
 // is healed, or until the connection fails after 15 attempts with syscall.ETIMEDOUT.
 func (n *Network) Cut(from, to *Host) {
 	l := n.link(from, to)

@@ -58,11 +58,11 @@ func sendBack(ctx context.Context, r *asyncio.StreamReader, w *asyncio.StreamWri
 	for {
 		n, err := r.Read(ctx, buf)
 		if err != nil {
-			return err
+			return nil
 		}
 		w.Write(buf[:n])
 		if err := w.Drain(ctx); err != nil {
-			return err
+			return nil
 		}
 	}
 }

@@ -19,7 +19,8 @@ type segment struct {
 	seq  uint64
 	data []byte
 	end  bool          // the end of the stream, which counts as one byte
-	sent time.Duration // when it was; only if it was sent once
+	sent time.Duration // when it was
+	once bool          // it was not sent again
 }
 
 func (s *segment) after() uint64 {
@@ -65,6 +66,7 @@ type stream struct {
 	progress time.Duration      // when something was acknowledged last
 	retries  int
 	delay    time.Duration // there and back, the longest lately
+	measured bool          // it is no guess
 
 	// The receiving half.
 	in       fifo[[]byte]
@@ -86,6 +88,7 @@ func newStream(k *stack, q *process, unix bool) *stream {
 	c := &stream{socket: socket{process: q}, stack: k, unix: unix, slot: len(k.streams), hungry: true}
 	c.keepAlive = defaultKeepAlive
 	c.offered = uint64(k.host.net.buffer)
+	c.delay = firstDelay
 	k.streams = append(k.streams, c)
 	return c
 }
@@ -285,6 +288,7 @@ func (p *passage) happen() {
 // as long.
 const (
 	firstPause = time.Second
+	firstDelay = 400 * time.Millisecond // a guess, until there is an acknowledgement
 	lastTry    = 6
 	lastResend = 15
 )
@@ -295,6 +299,7 @@ func (c *stream) tryToConnect() {
 	p.stream = c
 	p.window = c.offered
 	c.send(p)
+	c.progress = c.stack.host.net.Now()
 	c.stack.host.net.after(firstPause<<c.tries, &c.alarm, c)
 }
 
@@ -304,6 +309,7 @@ func (c *stream) answer() {
 	p.server = c
 	p.window = c.offered
 	c.send(p)
+	c.progress = c.stack.host.net.Now()
 }
 
 // refused is the answer that nobody listens.
@@ -330,6 +336,9 @@ func (c *stream) connected(server *stream, window uint64) {
 	if c.attempt == seam.ErrWouldBlock {
 		n := c.stack.host.net
 		n.events.Remove(&c.alarm)
+		if c.tries == 0 {
+			c.measure(c.progress)
+		}
 		c.attempt = nil
 		c.peer = server
 		c.limit = window
@@ -364,8 +373,8 @@ func (c *stream) happen() {
 		}
 		c.tryToConnect()
 	case c.inFlight == 0:
-	case n.Now() < c.progress+c.pause():
-		n.after(c.progress+c.pause()-n.Now(), &c.alarm, c)
+	case n.Now() < c.expiry():
+		n.after(c.expiry()-n.Now(), &c.alarm, c)
 	default:
 		if c.retries++; c.retries > lastResend {
 			c.broken(syscall.ETIMEDOUT)
@@ -373,12 +382,16 @@ func (c *stream) happen() {
 		}
 		c.inFlight = 0
 		for i := range c.out {
-			c.out[i].sent = 0
+			c.out[i].once = false
 		}
 		c.progress = n.Now()
 		c.pump()
 	}
 }
+
+// expiry is when c sends again what was not acknowledged. What waits in a narrow link
+// has not been there too long.
+func (c *stream) expiry() time.Duration { return later(max(c.progress, c.latest), c.pause()) }
 
 // pause is how long c waits for an acknowledgement before it sends again.
 func (c *stream) pause() time.Duration {
@@ -408,9 +421,7 @@ func (c *stream) pump() {
 		if c.inFlight == 0 && c.retries == 0 {
 			c.progress = n.Now()
 		}
-		if c.retries == 0 {
-			s.sent = n.Now()
-		}
+		s.sent, s.once = n.Now(), c.retries == 0
 		kind := Data
 		if len(s.data) == 0 {
 			kind = End
@@ -435,6 +446,7 @@ func (c *stream) receive(p *packet) {
 	}
 	if c.half {
 		c.half = false
+		c.measure(c.progress)
 		if l := c.listener; l != nil {
 			l.opening--
 			l.arrived(c)
@@ -487,6 +499,14 @@ func (c *stream) acknowledge() {
 	c.send(p)
 }
 
+// measure learns how long it takes there and back.
+func (c *stream) measure(since time.Duration) {
+	if !c.measured {
+		c.delay, c.measured = 0, true
+	}
+	c.delay = max(c.delay*7/8, c.stack.host.net.Now()-since)
+}
+
 // acknowledged is told what has arrived at the other end.
 func (c *stream) acknowledged(seq, limit uint64) {
 	n := c.stack.host.net
@@ -495,8 +515,8 @@ func (c *stream) acknowledged(seq, limit uint64) {
 	for done < c.inFlight && c.out[done].after() <= seq {
 		s := &c.out[done]
 		c.buffered -= len(s.data)
-		if s.sent > 0 {
-			c.delay = max(c.delay*7/8, n.Now()-s.sent)
+		if s.once {
+			c.measure(s.sent)
 		}
 		done++
 	}
@@ -823,7 +843,12 @@ func (p *probe) happen() {
 	if c.removed || c.stack.gone || c.peer == nil {
 		return
 	}
-	if p.missed > lastProbe {
+	if c.inFlight > 0 && c.keepAlive > 0 { // that is probe enough
+		c.stack.host.net.after(c.keepAlive, &p.timer, p)
+		return
+	}
+	if p.missed >= lastProbe {
+		c.refuse(c.peer) // it may hear us
 		c.broken(syscall.ETIMEDOUT)
 		return
 	}
@@ -859,7 +884,7 @@ func (c *stream) answered() {
 func (n *Network) suspectAll(match func(c *stream) bool) {
 	n.eachStream(match, func(c *stream) {
 		if c.keepAlive > 0 && !c.prober.timer.Armed() {
-			c.prober.stream = c
+			c.prober = probe{stream: c}
 			n.after(c.keepAlive, &c.prober.timer, &c.prober)
 		}
 	})
@@ -871,7 +896,7 @@ func (n *Network) probeAll(match func(c *stream) bool) {
 	n.eachStream(match, func(c *stream) {
 		if len(c.out) > c.inFlight && c.inFlight == 0 {
 			n.events.Remove(&c.prober.timer)
-			c.prober.stream = c
+			c.prober = probe{stream: c}
 			n.after(firstPause, &c.prober.timer, &c.prober)
 		}
 	})
