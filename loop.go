@@ -350,6 +350,8 @@ func (l *EventLoop) enter(op string) error {
 	if !l.locked {
 		if l.machine == nil {
 			l.thread = lockThread(me)
+		} else {
+			l.thread = lockedThread(me)
 		}
 		l.locked = true
 	}

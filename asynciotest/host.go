@@ -9,6 +9,8 @@ import (
 	"hash/fnv"
 	"math/rand/v2"
 	"net/netip"
+	"slices"
+	"sync/atomic"
 	"time"
 
 	"github.com/goasyncio/asyncio"
@@ -89,8 +91,8 @@ func (h *Host) Disk() *Disk { return h.disk }
 // would. It begins when the code that runs now waits. A host that is down is booted.
 //
 // The loop's Time is that of the network, asyncio.Now follows the clock of the host,
-// and asyncio.Rand is drawn from the seed. An option that replaces the loop's
-// resolver is respected; one that chooses a backend has no effect.
+// and asyncio.Rand is drawn from the seed. Options of the loop are respected, among
+// them a resolver; but the clock and the network are those of the host.
 func (h *Host) Go(main func(ctx context.Context) error, opts ...asyncio.RunOption) *Program {
 	return h.start(fmt.Sprintf("program %d", h.count()+1), main, opts)
 }
@@ -248,9 +250,8 @@ func (p *Program) Wait(ctx context.Context) error {
 	p.asked = true
 	if !p.done {
 		f := asyncio.NewFuture[struct{}](ctx)
-		loop := asyncio.CurrentTask(ctx).Loop()
 		p.waiters = append(p.waiters, func() {
-			loop.CallSoonThreadsafe(func() { f.SetResult(struct{}{}) })
+			f.Loop().CallSoonThreadsafe(func() { f.SetResult(struct{}{}) })
 		})
 		if _, err := f.Await(ctx); err != nil {
 			return err
@@ -287,7 +288,7 @@ type process struct {
 
 	workers  int
 	external bool
-	woken    bool // Wake was called; guarded by net.mu
+	woken    atomic.Bool // Wake was called
 
 	reports []*socket // those that have something to tell
 	spare   []*socket
@@ -298,11 +299,11 @@ type process struct {
 // RunCoroutine is the program's stack.
 func (q *process) RunCoroutine() {
 	p := q.program
-	opts := append([]asyncio.RunOption{seam.LoopOption(seam.Seams{
+	opts := append(slices.Clone(p.opts), seam.LoopOption(seam.Seams{
 		NewClock:   func() seam.Clock { return (*machine)(q) },
 		NewNetwork: func() (seam.Network, error) { return (*wire)(q), nil },
 		NewRandom:  func() seam.Random { return q.rand },
-	}).(asyncio.RunOption)}, p.opts...)
+	}).(asyncio.RunOption))
 	q.err = asyncio.Run(context.Background(), p.main, opts...)
 }
 

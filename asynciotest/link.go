@@ -85,9 +85,6 @@ func (l Link) checked() Link {
 	return l
 }
 
-// A way is a direction between two hosts, by their numbers.
-type way struct{ from, to int }
-
 // A link is the state of a direction.
 type link struct {
 	Link
@@ -108,14 +105,19 @@ func between(a, b *Host) func(c *stream) bool {
 
 // link returns the state of the direction between two hosts.
 func (n *Network) link(from, to *Host) *link {
-	k := way{from.id, to.id}
-	l := n.links[k]
+	for len(n.links) < len(n.hosts) {
+		n.links = append(n.links, nil)
+	}
+	if to.id >= len(n.links[from.id]) {
+		n.links[from.id] = append(n.links[from.id], make([]*link, len(n.hosts)-len(n.links[from.id]))...)
+	}
+	l := n.links[from.id][to.id]
 	if l == nil {
 		l = new(link)
 		if from != to {
 			l.Link = n.standard
 		}
-		n.links[k] = l
+		n.links[from.id][to.id] = l
 	}
 	return l
 }
@@ -185,9 +187,7 @@ func (n *Network) Partition(groups ...[]*Host) {
 func (n *Network) HealAll() {
 	for _, from := range n.hosts {
 		for _, to := range n.hosts {
-			if n.links[way{from.id, to.id}] != nil {
-				n.Heal(from, to)
-			}
+			n.Heal(from, to)
 		}
 	}
 }

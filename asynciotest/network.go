@@ -55,7 +55,7 @@ type Network struct {
 	named    map[string]*Host
 	at       map[netip.Addr]*Host
 	outside  *Host
-	links    map[way]*link
+	links    [][]*link // from a host to another one, by their numbers; nil if there is none yet
 	standard Link
 	buffer   int       // the size of the buffers of a socket
 	packets  []*packet // free ones
@@ -70,6 +70,8 @@ type Network struct {
 	steps    uint64 // events and turns of programs
 
 	kick chan struct{} // somebody has called Wake
+
+	kicked atomic.Bool // there are kicks
 
 	mu    sync.Mutex
 	kicks []*process // whose Wake was called
@@ -111,7 +113,6 @@ func NewNetwork(seed uint64, opts ...NetworkOption) *Network {
 		rand:     rand.New(rand.NewPCG(seed, 0x9e3779b97f4a7c15)),
 		named:    make(map[string]*Host),
 		at:       make(map[netip.Addr]*Host),
-		links:    make(map[way]*link),
 		standard: Link{Latency: Uniform(500*time.Microsecond, 1500*time.Microsecond)},
 		buffer:   64 << 10,
 		logLimit: 10_000,
@@ -241,6 +242,9 @@ func (n *Network) awaitWorkers() bool {
 
 // takeKicks gives a turn to the programs whose Wake was called.
 func (n *Network) takeKicks() {
+	if !n.kicked.Load() {
+		return
+	}
 	select {
 	case <-n.kick:
 	default:
@@ -248,6 +252,7 @@ func (n *Network) takeKicks() {
 	n.mu.Lock()
 	kicks := n.kicks
 	n.kicks = nil
+	n.kicked.Store(false)
 	n.mu.Unlock()
 	for _, p := range kicks {
 		p.wake()

@@ -112,9 +112,7 @@ func (w *wire) Wait(time.Duration) (woken bool, err error) {
 	if q.halted {
 		return false, seam.ErrHalted
 	}
-	if w.net.kicked(q) {
-		woken = true
-	}
+	woken = q.woken.Swap(false)
 	for len(q.answers) > 0 {
 		tell := q.answers[0]
 		q.answers = q.answers[1:]
@@ -140,25 +138,17 @@ func (w *wire) Wait(time.Duration) (woken bool, err error) {
 // Wake gives the program a turn. Any goroutine may call it.
 func (w *wire) Wake() {
 	n := w.net
-	n.mu.Lock()
-	if !w.woken {
-		w.woken = true
-		n.kicks = append(n.kicks, (*process)(w))
+	if w.woken.Swap(true) {
+		return // it knows
 	}
+	n.mu.Lock()
+	n.kicks = append(n.kicks, (*process)(w))
+	n.kicked.Store(true)
 	n.mu.Unlock()
 	select {
 	case n.kick <- struct{}{}:
 	default:
 	}
-}
-
-// kicked reports whether Wake was called for q since the last time.
-func (n *Network) kicked(q *process) bool {
-	n.mu.Lock()
-	defer n.mu.Unlock()
-	woken := q.woken
-	q.woken = false
-	return woken
 }
 
 func (w *wire) Close() error { return nil }
