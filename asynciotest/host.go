@@ -223,7 +223,6 @@ type Program struct {
 	done     bool
 	err      error
 	asked    bool // somebody has looked at err
-	exited   bool
 	panicked any
 	waiters  []func()
 }
@@ -352,7 +351,7 @@ func (q *process) ended(status coro.Status) {
 			q.err = fmt.Errorf("panic: %v", p.panicked)
 		}
 	case status == coro.Exited:
-		p.exited = true
+		q.net.exited = true
 		q.err = asyncio.ErrGoexit
 	}
 	if q.co != nil {

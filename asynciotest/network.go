@@ -50,6 +50,7 @@ type Network struct {
 	ready    fifo[*process]
 	running  bool
 	over     bool
+	exited   bool // a program has called runtime.Goexit
 	coros    coro.Pool
 	hosts    []*Host
 	named    map[string]*Host
@@ -143,8 +144,9 @@ func (n *Network) Events() uint64 { return n.steps }
 // whose end nobody has waited for. When nothing can ever happen any more, that is an
 // asyncio.ErrDeadlock which names who waits for what. Fatal is told the seed, too.
 //
-// A network can be run once. Run must be called from the goroutine of the test; main
-// and the programs may use t.FailNow in the ordinary way.
+// A network can be run once. Run must be called from the goroutine of the test. main and
+// the mains of programs may use t.FailNow, which ends the test; in another task it fails
+// that task.
 func (n *Network) Run(t testing.TB, main func(ctx context.Context) error, opts ...asyncio.RunOption) {
 	t.Helper()
 	if err := n.Simulate(main, opts...); err != nil {
@@ -153,8 +155,8 @@ func (n *Network) Run(t testing.TB, main func(ctx context.Context) error, opts .
 }
 
 // Simulate is Run without a test: it returns the error. A panic of main goes on in
-// Simulate, and if main, or a program, calls runtime.Goexit, the goroutine of Simulate
-// exits.
+// Simulate. If the main of any program calls runtime.Goexit, as FailNow does, the
+// simulation ends there and then, and the goroutine of Simulate exits.
 func (n *Network) Simulate(main func(ctx context.Context) error, opts ...asyncio.RunOption) error {
 	if n.over || n.running {
 		return errors.New("asynciotest: a network can be run once; make a new one")
@@ -176,7 +178,7 @@ func (n *Network) Simulate(main func(ctx context.Context) error, opts ...asyncio
 	switch {
 	case p.panicked != nil:
 		panic(p.panicked)
-	case n.exited():
+	case n.exited:
 		runtime.Goexit()
 	}
 	return errors.Join(err, n.failures())
@@ -184,7 +186,7 @@ func (n *Network) Simulate(main func(ctx context.Context) error, opts ...asyncio
 
 // loop lets things happen until p has ended.
 func (n *Network) loop(p *Program) error {
-	for !p.done {
+	for !p.done && !n.exited {
 		n.takeKicks()
 		if n.ready.len() > 0 {
 			n.ready.pop().turn()
@@ -310,16 +312,6 @@ func (n *Network) failures() error {
 		}
 	}
 	return errors.Join(errs...)
-}
-
-// exited reports whether a program has called runtime.Goexit, as FailNow does.
-func (n *Network) exited() bool {
-	for _, p := range n.programs {
-		if p.exited {
-			return true
-		}
-	}
-	return false
 }
 
 // after sets t for a time from now on.

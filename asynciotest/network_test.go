@@ -254,29 +254,29 @@ func TestNetworkPrograms(t *testing.T) {
 			t.Errorf("Simulate = %v", err)
 		}
 	})
-	for _, where := range []string{"outside", "inside"} {
-		t.Run("Goexit "+where, func(t *testing.T) {
+	exit := func(context.Context) error { runtime.Goexit(); return nil }
+	rest := func(ctx context.Context) error { return asyncio.Sleep(ctx, time.Second) }
+	for _, test := range []struct {
+		where           string
+		outside, inside func(ctx context.Context) error
+	}{
+		{"outside", exit, rest},
+		{"inside", rest, exit},
+	} {
+		t.Run("Goexit "+test.where, func(t *testing.T) {
 			leavesNothing(t)
 			n := asynciotest.NewNetwork(1)
+			n.Host("a").Go(test.inside)
 			returned := false
 			ended := make(chan struct{})
 			go func() {
 				defer close(ended)
-				exit := func(context.Context) error { runtime.Goexit(); return nil }
-				rest := func(ctx context.Context) error { return asyncio.Sleep(ctx, time.Second) }
-				if where == "inside" {
-					exit, rest = rest, exit
-					n.Host("a").Go(rest)
-					n.Simulate(exit)
-				} else {
-					n.Host("a").Go(rest)
-					n.Simulate(exit)
-				}
+				n.Simulate(test.outside)
 				returned = true
 			}()
 			<-ended
-			if returned {
-				t.Error("Simulate returned")
+			if returned || n.Now() != 0 {
+				t.Errorf("Simulate returned: %v; it is %v", returned, n.Now())
 			}
 		})
 	}
