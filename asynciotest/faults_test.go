@@ -448,3 +448,92 @@ func TestLinkMistakes(t *testing.T) {
 		}()
 	}
 }
+
+// Whatever happens to the links, what a connection delivers is what was sent: a
+// beginning of it if it breaks, all of it if it ends in order.
+func TestStreamsUnderFaults(t *testing.T) {
+	leavesNothing(t)
+	broken, whole := 0, 0
+	for seed := range uint64(60) {
+		n := asynciotest.NewNetwork(seed, asynciotest.WithSocketBuffers(20_000), asynciotest.WithLogLimit(0),
+			asynciotest.WithLink(asynciotest.Link{Latency: asynciotest.LongTail(5*time.Millisecond, time.Second), Loss: 0.05, Bandwidth: 1e6}))
+		sent := make([]byte, 300_000)
+		for i := range sent {
+			sent[i] = byte(i*i>>8 ^ i)
+		}
+		sink := n.Host("sink")
+		sink.Go(serve("tcp", ":1", func(ctx context.Context, r *asyncio.StreamReader, w *asyncio.StreamWriter) error {
+			defer w.Close()
+			got, err := r.ReadAll(ctx)
+			switch {
+			case err != nil:
+				broken++
+			case len(got) == len(sent):
+				whole++
+			default:
+				t.Errorf("seed %d: the end after %d bytes", seed, len(got))
+			}
+			if !slices.Equal(got, sent[:len(got)]) {
+				t.Errorf("seed %d: something else has arrived", seed)
+			}
+			return nil
+		}, nil))
+		n.Run(t, func(ctx context.Context) error {
+			clients := make([]*asynciotest.Program, 3)
+			for i := range clients {
+				clients[i] = n.Host(fmt.Sprint("client", i)).Go(func(ctx context.Context) error {
+					_, w, err := asyncio.OpenConnection(ctx, "tcp", "sink:1", nil)
+					if err != nil {
+						return nil
+					}
+					defer w.Close()
+					for rest := sent; len(rest) > 0; {
+						k := min(len(rest), 1+asyncio.Rand(ctx).IntN(30_000))
+						w.Write(rest[:k])
+						rest = rest[k:]
+						if err := w.Drain(ctx); err != nil {
+							return nil
+						}
+					}
+					w.Close()
+					w.WaitClosed(ctx) // or else the end of the program breaks it off
+					return nil
+				})
+			}
+			r := asyncio.Rand(ctx)
+			for range 20 {
+				if err := asyncio.Sleep(ctx, time.Duration(r.IntN(3e8))); err != nil {
+					return err
+				}
+				c := clients[r.IntN(len(clients))].Host()
+				switch r.IntN(8) {
+				case 0, 1:
+					n.Cut(c, sink)
+				case 2:
+					n.Cut(sink, c)
+				case 3:
+					n.Hold(c, sink)
+				case 4:
+					n.Hold(sink, c)
+				case 5, 6:
+					n.HealAll()
+					n.Release(c, sink)
+					n.Release(sink, c)
+				case 7:
+					if r.IntN(3) == 0 {
+						n.Reset(c, sink)
+					}
+				}
+			}
+			n.HealAll()
+			for _, p := range clients {
+				n.Release(p.Host(), sink)
+				n.Release(sink, p.Host())
+			}
+			return asyncio.Sleep(ctx, time.Hour) // longer than any attempt to send
+		})
+	}
+	if broken == 0 || whole < 60 {
+		t.Errorf("%d connections have broken, %d have not", broken, whole)
+	}
+}
