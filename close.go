@@ -75,9 +75,6 @@ func (l *EventLoop) shutDown() error {
 	if l.tasks.count == 0 && l.workers.count == 0 {
 		return nil
 	}
-	if l.halted() {
-		return l.cutOff()
-	}
 	if !l.locked { // nothing has ever run: there is nothing to wait for
 		l.cancelTasks()
 		for l.tasks.first != nil {
@@ -89,6 +86,10 @@ func (l *EventLoop) shutDown() error {
 		return err
 	}
 	defer l.leave()
+	if l.halted() {
+		l.cutOff()
+		return nil
+	}
 	defer l.watchForBlocking()()
 	l.cancelTasks()
 	over := l.grace <= 0
@@ -99,6 +100,10 @@ func (l *EventLoop) shutDown() error {
 	for !over && l.tasks.count+l.workers.count > 0 {
 		now := l.clock.Now()
 		if err := l.pass(-1); err != nil {
+			if l.halted() {
+				l.cutOff()
+				return nil
+			}
 			if !errors.Is(err, ErrDeadlock) {
 				return err
 			}
@@ -164,11 +169,7 @@ func (l *EventLoop) forceTasks() {
 
 // cutOff ends the tasks of a machine that has been switched off: none goes on but with
 // its deferred functions. Callbacks do not run.
-func (l *EventLoop) cutOff() error {
-	if err := l.enter("Close"); err != nil {
-		return err
-	}
-	defer l.leave()
+func (l *EventLoop) cutOff() {
 	l.closing = true
 	for l.tasks.first != nil {
 		l.entry.drain(&l.ready)
@@ -181,7 +182,6 @@ func (l *EventLoop) cutOff() error {
 		t.queued, t.interrupt, t.forced = false, true, refusals
 		t.run()
 	}
-	return nil
 }
 
 // remaining names what has not ended.

@@ -86,12 +86,12 @@ func (e LogEntry) draw(w io.Writer, x func(*Host) int, y func(time.Duration) int
 		label += fmt.Sprintf(" %d", e.Size)
 	}
 	switch e.Kind {
-	case Arrived:
+	case PacketArrived:
 		if x1 == x2 { // a host talks to itself
 			x2 += 30
 		}
 		fmt.Fprintf(w, `<line x1="%d" y1="%d" x2="%d" y2="%d" stroke="black" marker-end="url(#tip)"/>`+"\n", x1, y1, x2, y2)
-	case Lost:
+	case PacketLost:
 		x2, y2 = (x1+x2)/2, max(y1, y2)
 		fmt.Fprintf(w, `<line x1="%d" y1="%d" x2="%d" y2="%d" stroke="firebrick" stroke-dasharray="4"/><text x="%[3]d" y="%d" fill="firebrick">&#215;</text>`+"\n", x1, y1, x2, y2, y2+4)
 	default: // its arrival is another entry

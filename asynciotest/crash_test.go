@@ -147,6 +147,34 @@ func TestCrashFromInside(t *testing.T) {
 	}
 }
 
+// A crash also ends tasks that are about to end in order.
+func TestCrashWhileClosing(t *testing.T) {
+	leavesNothing(t)
+	n := asynciotest.NewNetwork(1)
+	a := n.Host("a")
+	stage := ""
+	a.Go(func(ctx context.Context) error {
+		asyncio.Go(ctx, func(ctx context.Context) error {
+			err := asyncio.Sleep(ctx, time.Hour)
+			stage = "cancelled"
+			asyncio.Sleep(asyncio.CleanupContext(ctx), 5*time.Second)
+			stage = "went on"
+			return err
+		})
+		return asyncio.Sleep(ctx, time.Second)
+	})
+	n.Run(t, func(ctx context.Context) error {
+		if err := asyncio.Sleep(ctx, 3*time.Second); err != nil {
+			return err
+		}
+		a.Crash()
+		return asyncio.Sleep(ctx, time.Hour)
+	})
+	if stage != "cancelled" {
+		t.Errorf("the task has come as far as %q", stage)
+	}
+}
+
 // Callbacks of protocols are not made when a host crashes.
 type silent struct{ t *testing.T }
 

@@ -128,7 +128,7 @@ func (d *Disk) Sync(ctx context.Context, name string) error {
 		}
 	}
 	d.settle(durable)
-	d.host.net.record(LogEntry{Kind: Stored, From: d.host, Size: len(data)})
+	d.host.net.record(LogEntry{Kind: DiskSynced, From: d.host, Size: len(data)})
 	return nil
 }
 

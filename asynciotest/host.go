@@ -133,7 +133,7 @@ func (h *Host) Boot() {
 	h.boots++
 	h.stack = newStack(h)
 	if h.boots > 1 {
-		h.net.record(LogEntry{Kind: Booted, From: h})
+		h.net.record(LogEntry{Kind: HostBooted, From: h})
 		h.net.probeAll(func(c *stream) bool { return c.peer != nil && c.peer.stack.host == h })
 	}
 }
@@ -152,13 +152,13 @@ func (h *Host) Crash() {
 		return
 	}
 	h.halt()
-	h.net.record(LogEntry{Kind: Crashed, From: h})
+	h.net.record(LogEntry{Kind: HostCrashed, From: h})
 	h.disk.crash()
 	h.net.suspectAll(func(c *stream) bool { return c.peer != nil && c.peer.stack.host == h })
 }
 
-// Restart boots the host, after a Crash if it is up, and starts the programs anew that
-// the crash has ended, in the order in which they were started at first.
+// Restart boots the host, after a Crash if it is up, and starts all programs anew that
+// were ended by a crash, in the order in which they were started at first.
 func (h *Host) Restart() {
 	h.Crash()
 	h.Boot()
@@ -268,7 +268,7 @@ func (p *Program) launch() {
 	q := &process{program: p, net: p.host.net, stack: p.host.stack, rand: rand.NewPCG(p.host.net.seed, h.Sum64())}
 	q.parked = true // until its first turn
 	p.current = q
-	p.host.net.record(LogEntry{Kind: Started, From: p.host})
+	p.host.net.record(LogEntry{Kind: ProgramStarted, From: p.host})
 	q.wake()
 }
 
@@ -367,7 +367,7 @@ func (q *process) ended(status coro.Status) {
 func (p *Program) finish(err error) {
 	p.current = nil
 	p.done, p.err = true, err
-	p.host.net.record(LogEntry{Kind: Ended, From: p.host})
+	p.host.net.record(LogEntry{Kind: ProgramEnded, From: p.host})
 	for _, tell := range p.waiters {
 		tell()
 	}

@@ -143,14 +143,15 @@ func (n *Network) SetLinks(l Link) {
 // Cut lets no packet through from one host to the other, in this direction, from now
 // on: what is on its way is lost, too. The programs are told nothing. What connections
 // carry is sent again, at intervals that double from 200 ms, or more if the link is slow, to 2 minutes, until the link
-// is healed, or until the connection fails after 15 attempts with syscall.ETIMEDOUT.
+// is healed, or until the connection fails after 15 attempts with syscall.ETIMEDOUT. One
+// on which nothing is to be sent fails by its keep-alive, after 150 s by default.
 func (n *Network) Cut(from, to *Host) {
 	l := n.link(from, to)
 	if l.cut {
 		return
 	}
 	l.cut = true
-	n.record(LogEntry{Kind: CutOff, From: from, To: to})
+	n.record(LogEntry{Kind: LinkCut, From: from, To: to})
 	n.suspectAll(between(from, to))
 }
 
@@ -161,7 +162,7 @@ func (n *Network) Heal(from, to *Host) {
 		return
 	}
 	l.cut = false
-	n.record(LogEntry{Kind: Healed, From: from, To: to})
+	n.record(LogEntry{Kind: LinkHealed, From: from, To: to})
 	n.probeAll(between(from, to))
 	n.suspectAll(between(from, to))
 }
@@ -193,12 +194,13 @@ func (n *Network) HealAll() {
 }
 
 // Hold keeps back the packets that arrive from one host at the other, in this
-// direction, until Release. Nothing is lost.
+// direction, until Release. Nothing is lost; but kernels lose their patience with what
+// does not answer for minutes, as with Cut.
 func (n *Network) Hold(from, to *Host) {
 	l := n.link(from, to)
 	if !l.held {
 		l.held = true
-		n.record(LogEntry{Kind: HeldUp, From: from, To: to})
+		n.record(LogEntry{Kind: LinkHeld, From: from, To: to})
 		n.suspectAll(between(from, to))
 	}
 }
@@ -210,7 +212,7 @@ func (n *Network) Release(from, to *Host) {
 		return
 	}
 	l.held = false
-	n.record(LogEntry{Kind: Released, From: from, To: to})
+	n.record(LogEntry{Kind: LinkReleased, From: from, To: to})
 	kept := l.kept
 	l.kept = nil
 	for _, p := range kept {
@@ -252,7 +254,7 @@ type packet struct {
 	timer    timer.Timer[event]
 	net      *Network
 	from, to *Host
-	kind     Kind
+	kind     LogKind
 	sender   *stream // whose packets must not overtake each other; nil for a datagram
 	stream   *stream // the end that it is for; of a first packet, the end that dials
 	server   *stream // of the answer to a first packet
@@ -310,14 +312,14 @@ func (n *Network) send(p *packet) {
 	}
 	lost := l.Loss > 0 && n.rand.Float64() < 1-math.Pow(1-l.Loss, float64(1+p.size()/fullPacket))
 	switch {
-	case p.kind == Datagram:
+	case p.kind == DatagramPacket:
 		if lost {
 			n.lose(p)
 			return
 		}
 		n.sendDatagram(l, p, at)
 		return
-	case lost && (p.kind == Connect || p.kind == Refusal):
+	case lost && (p.kind == ConnectPacket || p.kind == RefusePacket):
 		n.lose(p)
 		return
 	case lost && p.kind != ack:
@@ -325,7 +327,7 @@ func (n *Network) send(p *packet) {
 			at = later(at, min(pause, longestRetransmission))
 			lost = n.rand.Float64() < l.Loss
 		}
-		p.note(Resent)
+		p.note(PacketResent)
 	}
 	if p.sender != nil {
 		p.sender.latest = max(p.sender.latest, at)
@@ -345,7 +347,7 @@ func (n *Network) sendDatagram(l *link, p *packet, at time.Duration) {
 			q = n.packet()
 			*q = *p
 			q.timer = timer.Timer[event]{}
-			q.note(Duplicated)
+			q.note(PacketDuplicated)
 		}
 		if l.Reordering > 0 && n.rand.Float64() < l.Reordering {
 			due = later(due, time.Millisecond)
@@ -364,12 +366,12 @@ func (n *Network) sendDatagram(l *link, p *packet, at time.Duration) {
 
 // lose is the end of a packet that does not arrive.
 func (n *Network) lose(p *packet) {
-	p.note(Lost)
+	p.note(PacketLost)
 	n.recycle(p)
 }
 
 // note records what becomes of a packet, unless it has no place in the log.
-func (p *packet) note(what Kind) {
+func (p *packet) note(what LogKind) {
 	if p.kind == ack || p.net.logLimit == 0 {
 		p.net.note(what, p.from, p.to, p.size())
 		return
@@ -392,7 +394,7 @@ func (p *packet) happen() {
 		n.lose(p)
 		return
 	}
-	p.note(Arrived)
+	p.note(PacketArrived)
 	p.to.stack.receive(p)
 	n.recycle(p)
 }

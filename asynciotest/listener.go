@@ -205,7 +205,7 @@ func (k *stack) receiveConnect(p *packet) {
 	l := k.listenerFor(p)
 	if l == nil {
 		q := k.host.net.packet()
-		q.kind, q.from, q.to, q.stream = Refusal, p.to, p.from, client
+		q.kind, q.from, q.to, q.stream = RefusePacket, p.to, p.from, client
 		q.src, q.dst = p.dst, p.src
 		k.host.net.send(q)
 		return

@@ -8,43 +8,43 @@ import (
 	"time"
 )
 
-// A Kind is what an entry of the log tells of.
-type Kind uint8
+// A LogKind is what an entry of the log tells of.
+type LogKind uint8
 
 const (
-	turned Kind = iota // a program had its turn: counts for the hash, and is not in the log
-	ack                // an acknowledgement: the same
+	turned LogKind = iota // a program had its turn: counts for the hash, and is not in the log
+	ack                   // an acknowledgement: the same
 
 	// What travels between hosts.
 
-	Connect     // the first packet of a connection
-	Accepted    // its answer
-	Refusal     // its other answer
-	Data        // bytes of a connection
-	End         // the end of a stream
-	Break       // a reset
-	Datagram    // a datagram
-	Unreachable // the answer that nobody takes a datagram
+	ConnectPacket     // the first packet of a connection
+	AcceptPacket      // its answer
+	RefusePacket      // its other answer
+	DataPacket        // bytes of a connection
+	EndPacket         // the end of a stream
+	ResetPacket       // a reset
+	DatagramPacket    // a datagram
+	UnreachablePacket // the answer that nobody takes a datagram
 
 	// What becomes of it.
 
-	Arrived    // it has arrived
-	Lost       // it was lost
-	Duplicated // it was doubled
-	Resent     // it was lost at first, and is sent again
+	PacketArrived    // it has arrived
+	PacketLost       // it was lost
+	PacketDuplicated // it was doubled
+	PacketResent     // it was lost at first, and is sent again
 
 	// What happens to hosts and links.
 
-	Started  // a program has begun
-	Ended    // a program has ended
-	Crashed  // a host has crashed
-	Booted   // a host is up again
-	CutOff   // a link was cut
-	Healed   // a link was healed
-	HeldUp   // a link holds its packets
-	Released // a link has released them
-	Stored   // a disk has made something durable
-	Noted    // Note was called
+	ProgramStarted // a program has begun
+	ProgramEnded   // a program has ended
+	HostCrashed    // a host has crashed
+	HostBooted     // a host is up again
+	LinkCut        // a link was cut
+	LinkHealed     // a link was healed
+	LinkHeld       // a link holds its packets
+	LinkReleased   // a link has released them
+	DiskSynced     // a disk has made something durable
+	NoteTaken      // Note was called
 )
 
 var kindNames = [...]string{
@@ -54,24 +54,24 @@ var kindNames = [...]string{
 }
 
 // String returns a word for k.
-func (k Kind) String() string {
+func (k LogKind) String() string {
 	if int(k) < len(kindNames) {
 		return kindNames[k]
 	}
-	return fmt.Sprintf("Kind(%d)", uint8(k))
+	return fmt.Sprintf("LogKind(%d)", uint8(k))
 }
 
 // A LogEntry is something that has happened on a Network.
 type LogEntry struct {
 	Time time.Duration // of the network
-	Kind Kind
+	Kind LogKind
 
 	// From and To are the hosts. To is nil where there is only one.
 	From, To *Host
 
 	// Of a packet: what it was, when it was sent, the ports, and how many bytes of the
 	// program's it carried. Kind says what has become of it.
-	Of               Kind
+	Of               LogKind
 	Sent             time.Duration
 	SourcePort, Port uint16
 	Size             int
@@ -91,7 +91,7 @@ func (e LogEntry) String() string {
 		if e.Size > 0 {
 			text += fmt.Sprintf(" %d B", e.Size)
 		}
-		if e.Kind == Arrived {
+		if e.Kind == PacketArrived {
 			return text + fmt.Sprintf(" (%v)", e.Time-e.Sent)
 		}
 		return text + " " + e.Kind.String()
@@ -129,7 +129,7 @@ func (n *Network) Note(format string, args ...any) {
 	if n.acting != nil {
 		h = n.acting.program.host
 	}
-	n.record(LogEntry{Kind: Noted, From: h, Text: fmt.Sprintf(format, args...)})
+	n.record(LogEntry{Kind: NoteTaken, From: h, Text: fmt.Sprintf(format, args...)})
 }
 
 // record takes an event into the hash and the log.

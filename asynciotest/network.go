@@ -329,7 +329,7 @@ func later(now, d time.Duration) time.Duration {
 }
 
 // note takes an event into the hash.
-func (n *Network) note(kind Kind, from, to *Host, size int) {
+func (n *Network) note(kind LogKind, from, to *Host, size int) {
 	f, t := uint64(1), uint64(1)
 	if from != nil {
 		f = uint64(from.id)

@@ -13,6 +13,7 @@ import (
 	"net"
 	"net/http"
 	"net/netip"
+	"os"
 	"runtime"
 	"strings"
 	"syscall"
@@ -723,4 +724,40 @@ func BenchmarkNetworkEcho(b *testing.B) {
 	if err != nil {
 		b.Fatal(err)
 	}
+}
+
+// What needs real descriptors says that there are none.
+func TestNetworkUnsupported(t *testing.T) {
+	leavesNothing(t)
+	real, err := net.Listen("tcp", "127.0.0.1:0")
+	if err != nil {
+		t.Fatal(err)
+	}
+	defer real.Close()
+	n := asynciotest.NewNetwork(1)
+	n.Run(t, func(ctx context.Context) error {
+		check := func(what string, err error) {
+			if !errors.Is(err, errors.ErrUnsupported) {
+				t.Errorf("%s: %v", what, err)
+			}
+		}
+		check("AddReader", asyncio.CurrentTask(ctx).Loop().AddReader(real.(*net.TCPListener), func() {}))
+		r, w, err := os.Pipe()
+		if err != nil {
+			return err
+		}
+		defer w.Close()
+		_, err = asyncio.OpenReadPipe(ctx, r)
+		check("OpenReadPipe", err)
+		c, err := net.Dial("tcp", real.Addr().String())
+		if err != nil {
+			return err
+		}
+		_, _, err = asyncio.OpenConnection(ctx, "", "", &asyncio.ConnOptions{Conn: c})
+		check("ConnOptions.Conn", err)
+		if _, err := c.Write([]byte("x")); !errors.Is(err, net.ErrClosed) {
+			t.Errorf("the connection was left open: %v", err)
+		}
+		return nil
+	})
 }

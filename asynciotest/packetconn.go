@@ -219,14 +219,14 @@ func (c *packetConn) WriteTo(p []byte, to seam.Addr) error {
 func (c *packetConn) transmit(p []byte, to *Host, at netip.AddrPort) {
 	host := c.stack.host
 	q := host.net.packet()
-	q.kind, q.from, q.to, q.socket = Datagram, host, to, c
+	q.kind, q.from, q.to, q.socket = DatagramPacket, host, to, c
 	q.data = slices.Clone(p)
 	q.src, q.dst = c.local, seam.Addr{AddrPort: at}
 	if q.src.AddrPort.Addr().IsUnspecified() {
 		q.src.AddrPort = addrPort(host.sourceFor(at.Addr()), q.src.AddrPort.Port())
 	}
 	if to == nil {
-		host.net.note(Lost, host, nil, len(p))
+		host.net.note(PacketLost, host, nil, len(p))
 		host.net.recycle(q)
 		return
 	}
@@ -293,7 +293,7 @@ func (k *stack) receiveDatagram(p *packet) {
 		found[i].deliver(d)
 	default:
 		q := k.host.net.packet()
-		q.kind, q.from, q.to, q.socket = Unreachable, p.to, p.from, p.socket
+		q.kind, q.from, q.to, q.socket = UnreachablePacket, p.to, p.from, p.socket
 		q.src, q.dst = p.dst, p.src
 		k.host.net.send(q)
 	}

@@ -39,17 +39,17 @@ func newStack(h *Host) *stack {
 // receive takes a packet that has arrived.
 func (k *stack) receive(p *packet) {
 	switch p.kind {
-	case Datagram:
+	case DatagramPacket:
 		k.receiveDatagram(p)
-	case Unreachable:
+	case UnreachablePacket:
 		p.socket.unreachable()
-	case Connect:
+	case ConnectPacket:
 		k.receiveConnect(p)
-	case Refusal:
+	case RefusePacket:
 		p.stream.refused()
-	case Accepted:
+	case AcceptPacket:
 		p.stream.connected(p.server, p.window)
-	case Break:
+	case ResetPacket:
 		p.stream.receiveReset()
 	default:
 		p.stream.receive(p)

@@ -249,7 +249,7 @@ func (q *process) dialUnix(path, local string, h seam.Handler) (seam.Conn, error
 }
 
 // packet returns a packet for the other end.
-func (c *stream) packet(kind Kind) *packet {
+func (c *stream) packet(kind LogKind) *packet {
 	p := c.stack.host.net.packet()
 	p.kind, p.sender, p.stream = kind, c, c.peer
 	p.from, p.src, p.dst = c.stack.host, c.local, c.remote
@@ -267,7 +267,7 @@ func (c *stream) send(p *packet) {
 		return
 	}
 	if p.to == nil { // nobody has that address
-		n.note(Lost, p.from, nil, p.size())
+		n.note(PacketLost, p.from, nil, p.size())
 		n.recycle(p)
 		return
 	}
@@ -295,7 +295,7 @@ const (
 
 // tryToConnect sends the first packet of the connection.
 func (c *stream) tryToConnect() {
-	p := c.packet(Connect)
+	p := c.packet(ConnectPacket)
 	p.stream = c
 	p.window = c.offered
 	c.send(p)
@@ -305,7 +305,7 @@ func (c *stream) tryToConnect() {
 
 // answer tells the client that it is connected.
 func (c *stream) answer() {
-	p := c.packet(Accepted)
+	p := c.packet(AcceptPacket)
 	p.server = c
 	p.window = c.offered
 	c.send(p)
@@ -356,7 +356,7 @@ func (c *stream) refuse(other *stream) {
 	if k == nil || other == nil || other.removed {
 		return
 	}
-	p := c.packet(Break)
+	p := c.packet(ResetPacket)
 	p.stream = other
 	c.send(p)
 }
@@ -422,9 +422,9 @@ func (c *stream) pump() {
 			c.progress = n.Now()
 		}
 		s.sent, s.once = n.Now(), c.retries == 0
-		kind := Data
+		kind := DataPacket
 		if len(s.data) == 0 {
-			kind = End
+			kind = EndPacket
 		}
 		p := c.packet(kind)
 		p.seq, p.data, p.end = s.seq, s.data, s.end
@@ -812,7 +812,7 @@ func (c *stream) release() {
 // reset forgets the connection, and tells the other end.
 func (c *stream) reset() {
 	if peer := c.peer; peer != nil && !c.dead {
-		p := c.packet(Break)
+		p := c.packet(ResetPacket)
 		c.send(p)
 	}
 	c.dead = true
