@@ -185,6 +185,9 @@ func TestPartition(t *testing.T) {
 	n := asynciotest.NewNetwork(1)
 	talk(t, n, func(ctx context.Context, r *asyncio.StreamReader, w *asyncio.StreamWriter) error {
 		out, server := n.Outside(), n.Host("server")
+		if _, err := askOn(ctx, r, w, "x"); err != nil { // now both ends know of the connection
+			return err
+		}
 		n.Partition([]*asynciotest.Host{out}, []*asynciotest.Host{server})
 		start := n.Now()
 		w.Write([]byte("hello\n"))
@@ -429,6 +432,43 @@ func TestBacklog(t *testing.T) {
 		}
 		got, err := ask(ctx, "server:7", "x")
 		if got != "x" || err != nil {
+			t.Errorf("%q, %v", got, err)
+		}
+		return nil
+	})
+}
+
+// A client that is gone before it has confirmed the connection does not keep its place
+// in the backlog for good.
+func TestBacklogForgets(t *testing.T) {
+	leavesNothing(t)
+	n := asynciotest.NewNetwork(1, steady)
+	server := n.Host("server")
+	server.Go(serve("tcp4", ":7", sendBack, &asyncio.ServerOptions{Backlog: 1}))
+	n.Run(t, func(ctx context.Context) error {
+		for i := range 2 {
+			h := n.Host(fmt.Sprint("client", i))
+			n.Cut(server, h)
+			h.Go(func(ctx context.Context) error {
+				_, err := ask(ctx, "10.0.0.1:7", "x")
+				return err
+			})
+		}
+		if err := asyncio.Sleep(ctx, 500*time.Millisecond); err != nil {
+			return err
+		}
+		n.Host("client0").Crash()
+		n.Host("client1").Crash()
+		if err := within(ctx, 500*time.Millisecond, func(ctx context.Context) error {
+			_, err := ask(ctx, "server:7", "x")
+			return err
+		}); !errors.Is(err, asyncio.ErrTimeout) {
+			t.Errorf("there is room for a third: %v", err)
+		}
+		if err := asyncio.Sleep(ctx, 63*time.Second); err != nil {
+			return err
+		}
+		if got, err := ask(ctx, "server:7", "x"); got != "x" || err != nil {
 			t.Errorf("%q, %v", got, err)
 		}
 		return nil

@@ -55,13 +55,14 @@ type stream struct {
 
 	// The sending half.
 	out      []segment
-	inFlight int    // how many of out are on their way
-	buffered int    // bytes in out
-	next     uint64 // the number of the next byte to be written
-	limit    uint64 // up to where the other end takes bytes
-	ended    bool   // no more can be written
-	blocked  bool   // a write found no room
-	latest   time.Duration
+	inFlight int                // how many of out are on their way
+	buffered int                // bytes in out
+	next     uint64             // the number of the next byte to be written
+	limit    uint64             // up to where the other end takes bytes
+	ended    bool               // no more can be written
+	blocked  bool               // a write found no room
+	latest   time.Duration      // when the last packet arrives
+	due      time.Duration      // when the last one does that carries something
 	alarm    timer.Timer[event] // to connect again, or to send again
 	progress time.Duration      // when something was acknowledged last
 	retries  int
@@ -290,6 +291,7 @@ const (
 	firstPause = time.Second
 	firstDelay = 400 * time.Millisecond // a guess, until there is an acknowledgement
 	lastTry    = 6
+	lastAnswer = 5
 	lastResend = 15
 )
 
@@ -303,8 +305,11 @@ func (c *stream) tryToConnect() {
 	c.stack.host.net.after(firstPause<<c.tries, &c.alarm, c)
 }
 
-// answer tells the client that it is connected.
+// answer tells the client that it is connected, until the client has confirmed that.
 func (c *stream) answer() {
+	if n := c.stack.host.net; c.half && !c.alarm.Armed() {
+		n.after(firstPause<<c.tries, &c.alarm, c)
+	}
 	p := c.packet(AcceptPacket)
 	p.server = c
 	p.window = c.offered
@@ -372,6 +377,12 @@ func (c *stream) happen() {
 			return
 		}
 		c.tryToConnect()
+	case c.half:
+		if c.tries++; c.tries > lastAnswer {
+			c.remove()
+			return
+		}
+		c.answer()
 	case c.inFlight == 0:
 	case n.Now() < c.expiry():
 		n.after(c.expiry()-n.Now(), &c.alarm, c)
@@ -391,7 +402,7 @@ func (c *stream) happen() {
 
 // expiry is when c sends again what was not acknowledged. What waits in a narrow link
 // has not been there too long.
-func (c *stream) expiry() time.Duration { return later(max(c.progress, c.latest), c.pause()) }
+func (c *stream) expiry() time.Duration { return later(max(c.progress, c.due), c.pause()) }
 
 // pause is how long c waits for an acknowledgement before it sends again.
 func (c *stream) pause() time.Duration {
@@ -430,6 +441,7 @@ func (c *stream) pump() {
 		p.seq, p.data, p.end = s.seq, s.data, s.end
 		c.inFlight++
 		c.send(p)
+		c.due = c.latest
 	}
 	if c.inFlight > 0 && !c.alarm.Armed() {
 		n.after(c.pause(), &c.alarm, c)
@@ -446,7 +458,10 @@ func (c *stream) receive(p *packet) {
 	}
 	if c.half {
 		c.half = false
-		c.measure(c.progress)
+		c.stack.host.net.events.Remove(&c.alarm)
+		if c.tries == 0 {
+			c.measure(c.progress)
+		}
 		if l := c.listener; l != nil {
 			l.opening--
 			l.arrived(c)
