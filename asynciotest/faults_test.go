@@ -577,3 +577,76 @@ func TestStreamsUnderFaults(t *testing.T) {
 		t.Errorf("%d connections have broken, %d have not", broken, whole)
 	}
 }
+
+// A sender that waits for room at the other end goes on after a partition in which the
+// message that there is room was lost.
+func TestPartitionLosesRoom(t *testing.T) {
+	leavesNothing(t)
+	n := asynciotest.NewNetwork(1, asynciotest.WithSocketBuffers(10_000))
+	received := 0
+	n.Host("server").Go(serve("tcp", ":1", func(ctx context.Context, r *asyncio.StreamReader, w *asyncio.StreamWriter) error {
+		defer w.Close()
+		if err := asyncio.Sleep(ctx, time.Minute); err != nil {
+			return err
+		}
+		for {
+			k, err := r.Read(ctx, make([]byte, 10_000))
+			received += k
+			if err != nil {
+				return nil
+			}
+		}
+	}, nil))
+	n.Run(t, func(ctx context.Context) error {
+		_, w, err := asyncio.OpenConnection(ctx, "tcp", "server:1", nil)
+		if err != nil {
+			return err
+		}
+		defer w.Close()
+		w.Write(make([]byte, 100_000))
+		if err := asyncio.Sleep(ctx, 30*time.Second); err != nil {
+			return err
+		}
+		n.Cut(n.Host("server"), n.Outside())
+		if err := asyncio.Sleep(ctx, time.Minute); err != nil {
+			return err
+		}
+		n.HealAll()
+		if err := asyncio.Sleep(ctx, 10*time.Second); err != nil {
+			return err
+		}
+		if received != 100_000 {
+			t.Errorf("%d bytes have arrived", received)
+		}
+		return nil
+	})
+}
+
+// Latencies are what their distributions say.
+func TestDistributions(t *testing.T) {
+	r := rand.New(rand.NewPCG(1, 2))
+	const ms = time.Millisecond
+	for _, test := range []struct {
+		name                     string
+		draw                     asynciotest.Distribution
+		low, median, high, least time.Duration
+	}{
+		{"Fixed", asynciotest.Fixed(5 * ms), 5 * ms, 5 * ms, 5 * ms, 5 * ms},
+		{"Uniform", asynciotest.Uniform(10*ms, 30*ms), 10 * ms, 20 * ms, 30 * ms, 29 * ms},
+		{"Uniform of one", asynciotest.Uniform(7*ms, 7*ms), 7 * ms, 7 * ms, 7 * ms, 7 * ms},
+		{"Normal", asynciotest.Normal(10*ms, 10*ms), 0, 10 * ms, 80 * ms, 30 * ms},
+		{"LongTail", asynciotest.LongTail(10*ms, 100*ms), 0, 10 * ms, 10_000 * ms, 100 * ms},
+	} {
+		var got []time.Duration
+		for range 10_000 {
+			got = append(got, test.draw(r))
+		}
+		slices.Sort(got)
+		if got[0] < test.low || got[9999] > test.high || got[9950] < test.least {
+			t.Errorf("%s: from %v to %v", test.name, got[0], got[9999])
+		}
+		if m := got[5000]; m < test.median*9/10 || m > test.median*11/10 {
+			t.Errorf("%s: half are below %v", test.name, m)
+		}
+	}
+}

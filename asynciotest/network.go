@@ -150,7 +150,7 @@ func (n *Network) Events() uint64 { return n.steps }
 func (n *Network) Run(t testing.TB, main func(ctx context.Context) error, opts ...asyncio.RunOption) {
 	t.Helper()
 	if err := n.Simulate(main, opts...); err != nil {
-		t.Fatalf("seed %d: %v", n.seed, err)
+		t.Fatal(fmt.Errorf("seed %d: %w", n.seed, err))
 	}
 }
 

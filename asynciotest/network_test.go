@@ -15,6 +15,7 @@ import (
 	"net/netip"
 	"os"
 	"runtime"
+	"slices"
 	"strings"
 	"syscall"
 	"testing"
@@ -760,4 +761,119 @@ func TestNetworkUnsupported(t *testing.T) {
 		}
 		return nil
 	})
+}
+
+func TestNetworkRunEndsTheTest(t *testing.T) {
+	leavesNothing(t)
+	broken := errors.New("broken")
+	r := new(recorder)
+	ended := make(chan struct{})
+	go func() {
+		defer close(ended)
+		n := asynciotest.NewNetwork(77)
+		if n.Seed() != 77 {
+			t.Errorf("the seed is %d", n.Seed())
+		}
+		n.Run(r, func(context.Context) error { return broken })
+		t.Error("Run returned")
+	}()
+	<-ended
+	if len(r.fatal) != 1 {
+		t.Fatalf("Fatal%v", r.fatal)
+	}
+	if err, _ := r.fatal[0].(error); !errors.Is(err, broken) || !strings.Contains(err.Error(), "seed 77") {
+		t.Errorf("Fatal%v", r.fatal)
+	}
+}
+
+func TestNetworkBroadcast(t *testing.T) {
+	leavesNothing(t)
+	n := asynciotest.NewNetwork(1)
+	var heard []string
+	for _, name := range []string{"a", "b", "c"} {
+		n.Host(name).Go(func(ctx context.Context) error {
+			e, err := asyncio.OpenDatagramEndpoint(ctx, &asyncio.DatagramOptions{Network: "udp4", LocalAddr: ":9"})
+			if err != nil {
+				return err
+			}
+			for {
+				if _, _, err := e.ReadFrom(ctx, make([]byte, 10)); err != nil {
+					return err
+				}
+				heard = append(heard, name)
+			}
+		})
+	}
+	n.Run(t, func(ctx context.Context) error {
+		e, err := asyncio.OpenDatagramEndpoint(ctx, &asyncio.DatagramOptions{Network: "udp4", Broadcast: true})
+		if err != nil {
+			return err
+		}
+		defer e.Close()
+		everybody := asyncio.SockAddr{AddrPort: netip.MustParseAddrPort("255.255.255.255:9")}
+		if err := e.WriteTo([]byte("x"), everybody); err != nil {
+			return err
+		}
+		if err := asyncio.Sleep(ctx, time.Second); err != nil {
+			return err
+		}
+		slices.Sort(heard)
+		if !slices.Equal(heard, []string{"a", "b", "c"}) {
+			t.Errorf("heard by %q", heard)
+		}
+		if err := e.WriteTo([]byte("x"), asyncio.SockAddr{AddrPort: netip.MustParseAddrPort("224.0.0.1:9")}); !errors.Is(err, syscall.ENETUNREACH) {
+			t.Errorf("a group: %v", err)
+		}
+		return nil
+	})
+}
+
+// What a host says to itself takes no time, whether by its own address or by localhost.
+func TestNetworkToItself(t *testing.T) {
+	leavesNothing(t)
+	n := asynciotest.NewNetwork(1)
+	n.Outside().Go(echo)
+	n.Run(t, func(ctx context.Context) error {
+		for _, address := range []string{"localhost:7", "127.0.0.1:7", "[::1]:7", "0.0.0.0:7", "10.0.255.254:7"} {
+			before := n.Now()
+			if _, err := asyncio.GetAddrInfo(ctx, "tcp", address); err != nil {
+				return err
+			}
+			lookup := n.Now() - before
+			before = n.Now()
+			got, err := ask(ctx, address, "me")
+			if took := n.Now() - before; got != "me" || err != nil || lookup == 0 && took != 0 {
+				t.Errorf("%s: %q, %v after %v", address, got, err, took)
+			}
+		}
+		n.SetLink(n.Outside(), n.Outside(), asynciotest.Link{Latency: asynciotest.Fixed(time.Second)})
+		before := n.Now()
+		if _, err := ask(ctx, "127.0.0.1:7", "me"); err != nil || n.Now()-before != 4*time.Second {
+			t.Errorf("a slow link to itself: %v after %v", err, n.Now()-before)
+		}
+		return nil
+	})
+}
+
+func TestNetworkServersThatShareAPort(t *testing.T) {
+	leavesNothing(t)
+	n := asynciotest.NewNetwork(1)
+	served := make([]int, 2)
+	for i := range served {
+		n.Host("server").Go(serve("tcp4", ":7", func(ctx context.Context, r *asyncio.StreamReader, w *asyncio.StreamWriter) error {
+			served[i]++
+			return sendBack(ctx, r, w)
+		}, &asyncio.ServerOptions{ReusePort: true}))
+	}
+	n.Run(t, func(ctx context.Context) error {
+		for range 40 {
+			if _, err := ask(ctx, "server:7", "x"); err != nil {
+				return err
+			}
+		}
+		return nil
+	})
+	if served[0] < 5 || served[1] < 5 || served[0]+served[1] != 40 {
+		t.Errorf("they have served %v", served)
+	}
 }
