@@ -51,7 +51,9 @@ func (l *EventLoop) Close() error {
 		defer l.audit.Closed()
 	}
 	err := l.shutDown()
-	l.reportFailures()
+	if !l.halted() {
+		l.reportFailures()
+	}
 	l.abandoning = true
 	for _, owner := range l.open.owners() {
 		owner.(interface{ abandon() }).abandon()
@@ -66,11 +68,14 @@ func (l *EventLoop) Close() error {
 			err = fmt.Errorf("asyncio: Close: %w", cerr)
 		}
 	}
-	if l.locked {
+	if l.locked && l.machine == nil {
 		l.thread.unlock()
 	}
 	return err
 }
+
+// halted reports whether the machine of the loop has been switched off.
+func (l *EventLoop) halted() bool { return l.machine != nil && l.machine.Halted() }
 
 // shutDown ends all tasks.
 func (l *EventLoop) shutDown() error {
@@ -88,6 +93,10 @@ func (l *EventLoop) shutDown() error {
 		return err
 	}
 	defer l.leave()
+	if l.halted() {
+		l.cutOff()
+		return nil
+	}
 	defer l.watchForBlocking()()
 	l.cancelTasks()
 	over := l.grace <= 0
@@ -98,6 +107,10 @@ func (l *EventLoop) shutDown() error {
 	for !over && l.tasks.count+l.workers.count > 0 {
 		now := l.clock.Now()
 		if err := l.pass(-1); err != nil {
+			if l.halted() {
+				l.cutOff()
+				return nil
+			}
 			if !errors.Is(err, ErrDeadlock) {
 				return err
 			}
@@ -158,6 +171,23 @@ func (l *EventLoop) forceTasks() {
 		}
 		l.entry.drain(&l.ready)
 		l.runReady()
+	}
+}
+
+// cutOff ends the tasks of a machine that has been switched off: none goes on but with
+// its deferred functions. Callbacks do not run.
+func (l *EventLoop) cutOff() {
+	l.closing = true
+	for l.tasks.first != nil {
+		l.entry.drain(&l.ready)
+		l.ready.clear()
+		t := l.tasks.first.owner.(AnyTask).base()
+		if t.coro == nil {
+			t.finishTask(&CancelledError{Cause: errForced})
+			continue
+		}
+		t.queued, t.interrupt, t.forced = false, true, refusals
+		t.run()
 	}
 }
 

@@ -104,7 +104,7 @@ func CreateDatagramEndpoint[P DatagramProtocol](ctx context.Context, factory fun
 	dt.protocol = protocol
 	made = true
 	dt.opening = t.arm()
-	t.loop.outside++
+	t.loop.onNetwork++
 	t.loop.ready.push((*datagramStart)(dt))
 	err = t.park(ctx, dt.opening)
 	dt.opening = nil
@@ -291,8 +291,8 @@ func (t *DatagramTransport) end() {
 	}
 	t.over = true
 	t.tr.loop.open.remove(&t.tr.registered)
-	t.tr.loop.outside--
-	if t.started {
+	t.tr.loop.onNetwork--
+	if t.started && !t.tr.loop.halted() {
 		t.tellLost()
 	}
 }

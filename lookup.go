@@ -13,6 +13,8 @@ import (
 	"strconv"
 	"strings"
 	"sync"
+
+	"github.com/goasyncio/asyncio/internal/seam"
 )
 
 // lookUp is resolve for streams.
@@ -47,12 +49,7 @@ func (t *task) resolve(ctx context.Context, network, address string, r Resolver)
 		}
 		return []netip.AddrPort{addr}, nil
 	}
-	if r == nil {
-		r = t.loop.resolver()
-	}
-	found, err := ToThread(ctx, func(ctx context.Context) ([]netip.AddrPort, error) {
-		return r.GetAddrInfo(ctx, network, host, port)
-	}, t.loop.asLookup())
+	found, err := t.addresses(ctx, network, host, port, r)
 	if err != nil {
 		return nil, err
 	}
@@ -61,6 +58,46 @@ func (t *task) resolve(ctx context.Context, network, address string, r Resolver)
 		return nil, &net.DNSError{Err: "no suitable address", Name: host, IsNotFound: true}
 	}
 	return found, nil
+}
+
+// addresses asks r for addresses, or who answers for the loop if r is nil.
+func (t *task) addresses(ctx context.Context, network, host, port string, r Resolver) ([]netip.AddrPort, error) {
+	if ns := t.loop.nameServer(); ns != nil && r == nil {
+		return ask(ctx, t, func(tell func([]netip.AddrPort, error)) (stop func()) {
+			return ns.LookUp(network, host, port, tell)
+		})
+	}
+	if r == nil {
+		r = t.loop.resolver()
+	}
+	return ToThread(ctx, func(ctx context.Context) ([]netip.AddrPort, error) {
+		return r.GetAddrInfo(ctx, network, host, port)
+	}, t.loop.asLookup())
+}
+
+// nameServer returns the network of the loop if that looks names up itself, and no
+// resolver was chosen instead.
+func (l *EventLoop) nameServer() seam.NameServer {
+	if l.options.resolver != nil {
+		return nil
+	}
+	ns, _ := l.net.(seam.NameServer)
+	return ns
+}
+
+// ask puts a question to a name server, and suspends t until the answer is there.
+func ask[T any](ctx context.Context, t *task, question func(tell func(T, error)) (stop func())) (T, error) {
+	var answer, none T
+	w := t.arm()
+	stop := question(func(v T, err error) {
+		answer = v
+		w.wake(err)
+	})
+	if err := t.park(ctx, w); err != nil {
+		stop()
+		return none, err
+	}
+	return answer, nil
 }
 
 // lookupLimit is how many names are looked up at once. Look-ups have their own
@@ -229,6 +266,20 @@ func (t *task) nameInfo(ctx context.Context, addr netip.AddrPort, opts NameInfoO
 	if opts.NumericHost && opts.NumericService {
 		return numbers.host, numbers.service, nil
 	}
+	if ns := t.loop.nameServer(); ns != nil {
+		n := numbers
+		if !opts.NumericService {
+			n.service = serviceName(addr.Port(), opts.Datagram)
+		}
+		if !opts.NumericHost {
+			n.host, err = ask(ctx, t, func(tell func(string, error)) (stop func()) { return ns.LookUpAddr(addr.Addr(), tell) })
+			n.host, err = nameOrNumber(n.host, addr.Addr(), opts.NameRequired, err)
+		}
+		if err != nil {
+			return "", "", err
+		}
+		return n.host, n.service, nil
+	}
 	r := t.loop.resolver()
 	found, err := ToThread(ctx, func(ctx context.Context) (names, error) {
 		n := numbers
@@ -246,12 +297,17 @@ func (t *task) nameInfo(ctx context.Context, addr netip.AddrPort, opts NameInfoO
 
 // nameOf returns the name that r finds for addr, or addr itself if that is allowed.
 func nameOf(ctx context.Context, r Resolver, addr netip.Addr, required bool) (string, error) {
-	err := noName(addr)
 	if nr, ok := r.(NameResolver); ok {
-		var name string
-		if name, err = nr.GetNameInfo(ctx, addr); err == nil {
-			return name, nil
-		}
+		name, err := nr.GetNameInfo(ctx, addr)
+		return nameOrNumber(name, addr, required, err)
+	}
+	return nameOrNumber("", addr, required, noName(addr))
+}
+
+// nameOrNumber returns addr as a name if none was found, and that is allowed.
+func nameOrNumber(name string, addr netip.Addr, required bool, err error) (string, error) {
+	if err == nil {
+		return name, nil
 	}
 	var missing *net.DNSError
 	if !required && errors.As(err, &missing) && missing.IsNotFound {

@@ -37,6 +37,7 @@ type EventLoop struct {
 	// Set once.
 	name    string
 	clock   seam.Clock
+	machine seam.Machine // the clock, if the loop runs on a simulated machine; else nil
 	rand    *rand.Rand
 	order   seam.Order // nil for first come, first served
 	audit   seam.Audit // nil for none
@@ -67,7 +68,8 @@ type EventLoop struct {
 	shared    any      // the *tlsShared of TLS connections, once there is one
 	handler   ExceptionHandler
 	factory   TaskFactory
-	outside   int                  // waits on the network and workers: what may wake the loop from outside
+	outside   int                  // waits on other goroutines and descriptors: what may wake the loop from outside
+	onNetwork int                  // waits on the network, which is outside, too, unless it is simulated
 	listening int                  // descriptors that the poller watches
 	batch     int                  // callbacks of this pass that have not run yet
 	drivers   int                  // suspended tasks that run the loop on their stacks; see drive
@@ -77,7 +79,7 @@ type EventLoop struct {
 	gaveWay   time.Time            // when other goroutines had their last turn because of that
 	watched   map[int]seam.Handler // the *descriptor of each one that is watched for others
 	thread    threadLock
-	locked    bool // a run has begun: the goroutine is locked to thread
+	locked    bool // a run has begun: the goroutine is locked to thread, or the machine sees to that
 	stopping  bool
 	debug     bool
 	slow      time.Duration
@@ -130,6 +132,7 @@ func NewEventLoop(opts ...LoopOption) *EventLoop {
 	} else {
 		l.clock = newWallClock()
 	}
+	l.machine, _ = l.clock.(seam.Machine)
 	if c.seams.NewRandom != nil {
 		l.rand = rand.New(c.seams.NewRandom())
 	} else {
@@ -350,7 +353,12 @@ func (l *EventLoop) enter(op string) error {
 		return err
 	}
 	if !l.locked {
-		l.thread, l.locked = lockThread(me), true
+		if l.machine == nil {
+			l.thread = lockThread(me)
+		} else {
+			l.thread = lockedThread(me)
+		}
+		l.locked = true
 	}
 	l.home.Store(me)
 	l.g.Store(me)
@@ -439,7 +447,12 @@ func (l *EventLoop) wait(d time.Duration) error {
 			return nil // there is nothing to poll
 		}
 	}
-	err := l.clock.Wait(d, l.outside > 0, l.poll)
+	external := l.outside+l.onNetwork > 0
+	if l.machine != nil {
+		external = l.outside > 0
+		l.machine.Working(l.workers.count)
+	}
+	err := l.clock.Wait(d, external, l.poll)
 	if err == seam.ErrIdle {
 		return fmt.Errorf("%w: nothing left to wait for%s", ErrDeadlock, l.list())
 	}

@@ -94,7 +94,7 @@ func (b *beginning) run() {
 // opened lets the transport make its callbacks from now on.
 func (t *Transport) opened() {
 	t.made = true
-	t.tr.loop.outside++
+	t.tr.loop.onNetwork++
 }
 
 // guard calls a method of the protocol. A panic is reported; if it is fatal, it ends
@@ -265,7 +265,7 @@ func (t *Transport) connectionLost() {
 		return
 	}
 	l := t.tr.loop
-	l.outside--
+	l.onNetwork--
 	h := (*losing)(t)
 	if l.abandoning {
 		if t.lossCause == nil {
@@ -289,6 +289,9 @@ func (h *losing) abandon() {
 
 func (h *losing) call() {
 	t := (*Transport)(h)
+	if t.tr.loop.halted() {
+		return
+	}
 	t.guard("ConnectionLost", false, func() { t.Protocol().ConnectionLost(t.lossCause) })
 }
 

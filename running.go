@@ -30,10 +30,13 @@ type threadLock struct {
 // goroutine of the lock uses.
 var lockedFor sync.Map
 
+// lockedThread describes the thread that the calling goroutine, which is g, is locked to.
+func lockedThread(g uintptr) threadLock { return threadLock{g, thread.ID()} }
+
 // lockThread locks the calling goroutine, which is g, to its thread for one more loop.
 func lockThread(g uintptr) threadLock {
 	runtime.LockOSThread()
-	k := threadLock{g, thread.ID()}
+	k := lockedThread(g)
 	if g == 0 {
 		return k
 	}

@@ -629,7 +629,7 @@ func (ln *listener) use(sl seam.Listener) {
 	l := ln.server.loop
 	l.open.add(&ln.registered, ln)
 	l.listening++
-	l.outside++
+	l.onNetwork++
 	ln.server.listeners = append(ln.server.listeners, ln)
 }
 
@@ -693,7 +693,7 @@ func (ln *listener) close() error {
 	l := ln.server.loop
 	l.open.remove(&ln.registered)
 	l.listening--
-	l.outside--
+	l.onNetwork--
 	return ln.listener.Close()
 }
 

@@ -582,7 +582,7 @@ func (r *StreamReader) wait(ctx context.Context, t *task, op string) error {
 		return err
 	}
 	w.far = true
-	r.loop.outside++
+	r.loop.onNetwork++
 	defer r.waited()
 	err := t.park(ctx, w)
 	w.far = false
@@ -593,7 +593,7 @@ func (r *StreamReader) wait(ctx context.Context, t *task, op string) error {
 }
 
 // waited is called when a wait for the source has ended, also by Goexit.
-func (r *StreamReader) waited() { r.loop.outside-- }
+func (r *StreamReader) waited() { r.loop.onNetwork-- }
 
 func (r *StreamReader) occupied(op string, t *task) error {
 	return misuse(op, ErrConcurrentRead, "%s reads, %s has to wait until it is done", r.waiter.task.Name(), t.Name())

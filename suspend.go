@@ -105,6 +105,10 @@ func (t *task) suspend(ctx context.Context, w awaited) error {
 	}
 	if t.interrupt {
 		t.interrupt = false
+		if t.forced == refusals { // the machine has been switched off: not one line more
+			t.forced = 1
+			runtime.Goexit()
+		}
 		if err == nil {
 			err = errPlainCancel
 		}

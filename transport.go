@@ -559,9 +559,9 @@ func (t *transport) established() {
 func (t *task) awaitOpening(ctx context.Context, tr *transport) error {
 	w := t.arm()
 	tr.opener = w
-	t.loop.outside++
+	t.loop.onNetwork++
 	err := t.park(ctx, w)
-	t.loop.outside--
+	t.loop.onNetwork--
 	tr.opener = nil
 	return err
 }
@@ -641,9 +641,9 @@ func (l *EventLoop) adopter() (seam.Adopter, error) {
 func (t *task) parkIn(ctx context.Context, line *[]*waiter) error {
 	waiter := t.arm()
 	*line = append(*line, waiter)
-	t.loop.outside++
+	t.loop.onNetwork++
 	err := t.park(ctx, waiter)
-	t.loop.outside--
+	t.loop.onNetwork--
 	if i := slices.Index(*line, waiter); i >= 0 {
 		*line = slices.Delete(*line, i, i+1)
 	}

@@ -8,6 +8,9 @@
 //		}, asynciotest.NoLeaks(t))
 //	}
 //
+// A Network goes further: hosts with programs on a simulated network, with clocks and disks
+// of their own, whose links fail and which crash, all of it repeatable from a seed.
+//
 // The program under test needs no change: asyncio.Sleep, asyncio.Timeout and the
 // timers of the loop follow the clock of the loop. Package time does not: what
 // calls time.Now or time.Sleep still sees the wall clock. To test such code, and

@@ -319,7 +319,7 @@ func (o *outcome) differsFrom(again *outcome) string {
 	for j := max(0, i-around); j < i; j++ {
 		fmt.Fprintf(&text, "    step %d   %v\n", j+1, a[j])
 	}
-	for run, events := range [][]event{a, b} {
+	for run, events := range [][]callbackRun{a, b} {
 		what := "is not there: the run is over"
 		if i < len(events) {
 			what = events[i].String()

@@ -117,9 +117,9 @@ func (s *schedule) findReady() {
 	}
 }
 
-// An event is a callback that has run: the determinism of a program is judged by
+// A callbackRun is a callback that has run: the determinism of a program is judged by
 // them, and failures are told by them.
-type event struct {
+type callbackRun struct {
 	at   time.Duration
 	kind seam.Kind
 	name string
@@ -129,7 +129,7 @@ type event struct {
 }
 
 // String is what the courses of two runs are compared by.
-func (e event) String() string { return fmt.Sprintf("%-12v %-8v %s", e.at, e.kind, e.name) }
+func (e callbackRun) String() string { return fmt.Sprintf("%-12v %-8v %s", e.at, e.kind, e.name) }
 
 // nameOf names whose turn it is in the same way in every run.
 func nameOf(c seam.Callback) string {

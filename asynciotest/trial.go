@@ -89,7 +89,7 @@ type trial struct {
 	made   decisions
 	widths []uint8      // how many candidates there were at each step
 	course maphash.Hash // of who had the turns
-	events []event
+	events []callbackRun
 }
 
 // note takes down what runs now.
@@ -105,7 +105,7 @@ func (t *trial) note(now time.Duration, s *schedule, turn, deviation int) {
 		return
 	}
 	c := s.waiting[s.ready[turn].place].Callback
-	e := event{at: now, kind: c.Kind, name: nameOf(c)}
+	e := callbackRun{at: now, kind: c.Kind, name: nameOf(c)}
 	if t.explain {
 		e.where = whereIs(c)
 		first := s.waiting[s.ready[0].place].Callback

@@ -1,6 +1,7 @@
 // Package netcontract tests that a network keeps the contract of package seam. The
 // tests of each network run it. This file holds what the tests share: their peers
-// are package net's, and they wait for facts in Network.Wait.
+// are package net's, unless the network has others, and they wait for facts in
+// Network.Wait.
 package netcontract
 
 import (
@@ -18,14 +19,48 @@ import (
 	"github.com/goasyncio/asyncio/internal/seam"
 )
 
-// Open makes a network.
+// Open makes a network. If that is simulated, it has Peers of its own.
 type Open func() (seam.Network, error)
+
+// Peers are the other ends of a simulated network. Any goroutine may use them.
+// Connections have the methods CloseWrite and SetLinger.
+type Peers interface {
+	PeerListen(network, address string) (net.Listener, error)
+	PeerDial(network, address string) (net.Conn, error)
+	PeerUnixgram(path string) (net.Conn, error)
+
+	// HasFile says whether there is a file at path. There is none but those of
+	// sockets.
+	HasFile(path string) bool
+}
 
 // A suite is a test that has a network of its own.
 type suite struct {
 	*testing.T
-	net seam.Network
+	net       seam.Network
+	peers     Peers
+	simulated bool
 }
+
+// system is package net as Peers.
+type system struct{}
+
+func (system) PeerListen(network, address string) (net.Listener, error) {
+	return net.Listen(network, address)
+}
+func (system) PeerDial(network, address string) (net.Conn, error) { return net.Dial(network, address) }
+
+func (system) PeerUnixgram(path string) (net.Conn, error) {
+	return net.ListenUnixgram("unixgram", &net.UnixAddr{Name: path, Net: "unixgram"})
+}
+
+func (system) HasFile(path string) bool {
+	_, err := os.Lstat(path)
+	return err == nil
+}
+
+// lingers is a connection that a reset can end.
+type lingers interface{ SetLinger(seconds int) error }
 
 // start makes a network that the end of the test closes. No descriptor and no
 // goroutine may be left then.
@@ -52,7 +87,10 @@ func start(t *testing.T, open Open) suite {
 			}
 		}
 	})
-	return suite{t, n}
+	if peers, ok := n.(Peers); ok {
+		return suite{t, n, peers, true}
+	}
+	return suite{t, n, system{}, false}
 }
 
 // descriptors counts the open descriptors, where the system shows them.
@@ -192,10 +230,10 @@ func (s suite) listen(p place, opts seam.ListenOptions) (seam.Listener, place, *
 	return l, p, rec
 }
 
-// peerListen listens with package net.
+// peerListen listens with a peer.
 func (s suite) peerListen(p place) (net.Listener, place) {
 	s.Helper()
-	l, err := net.Listen(p.peer())
+	l, err := s.peers.PeerListen(p.peer())
 	s.must(err)
 	s.Cleanup(func() { l.Close() })
 	if p.network == "tcp" {
@@ -204,10 +242,10 @@ func (s suite) peerListen(p place) (net.Listener, place) {
 	return l, p
 }
 
-// peerDial dials with package net.
+// peerDial dials with a peer.
 func (s suite) peerDial(p place) net.Conn {
 	s.Helper()
-	c, err := net.Dial(p.peer())
+	c, err := s.peers.PeerDial(p.peer())
 	s.must(err)
 	s.Cleanup(func() { c.Close() })
 	return c

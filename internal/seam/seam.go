@@ -44,6 +44,35 @@ type Clock interface {
 	Wait(d time.Duration, external bool, poll func(p time.Duration) (woken bool, err error)) error
 }
 
+// ErrHalted is what the Wait of a Machine returns after it has been switched off.
+var ErrHalted = errors.New("the machine has been switched off")
+
+// A Machine is the Clock of a loop that runs on a simulated machine. Its Network is
+// simulated, too: what a loop awaits there is nothing external. Whoever runs the loop
+// has locked the thread, on which other machines run as well, so that the loop does
+// not; Wait lets the others run, but only with a d that is not zero.
+type Machine interface {
+	Clock
+
+	// Working says before each Wait how many functions run on other goroutines for
+	// the loop.
+	Working(n int)
+
+	// Halted reports whether the machine has been switched off: no line of the
+	// program shall run any more, but for deferred functions. Wait returns ErrHalted.
+	Halted() bool
+}
+
+// A NameServer is a Network that looks names up itself.
+type NameServer interface {
+	// LookUp asks for the addresses of a host and a port. tell is called once, from
+	// inside Poller.Wait, unless stop is called before.
+	LookUp(network, host, port string, tell func(addrs []netip.AddrPort, err error)) (stop func())
+
+	// LookUpAddr asks in the same way for the name of the host at addr.
+	LookUpAddr(addr netip.Addr, tell func(name string, err error)) (stop func())
+}
+
 // Readiness says what has become possible on a Conn or Listener.
 type Readiness uint8
 

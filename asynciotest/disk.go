@@ -1,0 +1,284 @@
+// The disk of a simulated host.
+
+package asynciotest
+
+import (
+	"context"
+	"io/fs"
+	"maps"
+	"slices"
+	"syscall"
+	"time"
+
+	"github.com/goasyncio/asyncio"
+)
+
+// A Disk is the disk of a Host: files that grow at their end, in one directory. It
+// survives a crash, but only what was synced is sure to: of what was appended since, a
+// part may be there, cut off anywhere, or filled with zeros from somewhere on. Drawn from
+// the seed, of course.
+//
+// The methods have no types of their own, so that a program needs nothing of this
+// package: it declares an interface with those that it uses, and has a second
+// implementation over package os for production.
+//
+//	type Storage interface {
+//		Append(ctx context.Context, name string, p []byte) error
+//		Sync(ctx context.Context, name string) error
+//		ReadFile(ctx context.Context, name string) ([]byte, error)
+//	}
+//
+// They are called from a task on the network, most often of a program on the disk's host.
+// Errors are *fs.PathError, and cancellations. After a crash of its host, a program has
+// no effect on the disk any more.
+type Disk struct {
+	host   *Host
+	names  *directory
+	sure   *directory   // what a crash leaves at least
+	steps  []*directory // what it was since, one after the other
+	config DiskConfig
+	fault  func(op, name string) error
+}
+
+// DiskConfig is what a Disk is like.
+type DiskConfig struct {
+	// Append, Sync and Read are how long these operations take; no time if nil, and from
+	// 1 to 5 ms for Sync by default.
+	Append, Sync, Read Distribution
+
+	// Capacity is how many bytes there is room for; any number if 0. An Append that
+	// finds too little room writes what it can, and fails with syscall.ENOSPC.
+	Capacity int64
+}
+
+// A directory is what the names stand for at a time. It is never changed.
+type directory struct{ files map[string]*file }
+
+// A file is what a name stands for.
+type file struct {
+	data []byte
+	safe []byte // what a crash leaves at least; its memory is never written again
+	kept int    // how much of safe no Truncate has taken since
+	cuts int    // calls of Truncate
+}
+
+func newDisk(h *Host) *Disk {
+	return &Disk{
+		host:   h,
+		names:  new(directory),
+		sure:   new(directory),
+		config: DiskConfig{Sync: Uniform(time.Millisecond, 5*time.Millisecond)},
+	}
+}
+
+// Configure changes what the disk is like from now on. What is on it stays.
+func (d *Disk) Configure(c DiskConfig) { d.config = c }
+
+// SetFault makes fault be called at the beginning of each operation from now on, with
+// the name of its method. The operation fails with the error that it returns, if it does, and
+// without any effect. Nil ends that.
+func (d *Disk) SetFault(fault func(op, name string) error) { d.fault = fault }
+
+// Append appends p to the file called name, which it makes if there is none.
+func (d *Disk) Append(ctx context.Context, name string, p []byte) error {
+	if err := d.begin("Append", name); err != nil {
+		return err
+	}
+	f := d.names.files[name]
+	if f == nil {
+		f = new(file)
+		d.rename(func(names map[string]*file) { names[name] = f })
+	}
+	full := false
+	if c := d.config.Capacity; c > 0 {
+		if room := max(0, c-d.used()); int64(len(p)) > room {
+			p, full = p[:room], true
+		}
+	}
+	f.data = append(f.data, p...)
+	if err := d.take(ctx, d.config.Append); err != nil {
+		return err
+	}
+	if full {
+		return &fs.PathError{Op: "append", Path: name, Err: syscall.ENOSPC}
+	}
+	return nil
+}
+
+// Sync makes durable what was appended to the file before it was called, and all that
+// was done to the names of files. If it fails, or is cancelled, it makes nothing durable.
+func (d *Disk) Sync(ctx context.Context, name string) error {
+	if err := d.begin("Sync", name); err != nil {
+		return err
+	}
+	f, err := d.find("sync", name)
+	if err != nil {
+		return err
+	}
+	data, cuts := f.data[:len(f.data):len(f.data)], f.cuts
+	durable := d.names
+	if err := d.take(ctx, d.config.Sync); err != nil {
+		return err
+	}
+	f.safe, f.kept = data, len(data)
+	if f.cuts != cuts {
+		f.kept = 0
+		for f.kept < min(len(data), len(f.data)) && data[f.kept] == f.data[f.kept] {
+			f.kept++
+		}
+	}
+	d.settle(durable)
+	d.host.net.record(LogEntry{Kind: DiskSynced, From: d.host, Size: len(data)})
+	return nil
+}
+
+// ReadFile returns the content of a file. If there is none, the error Is
+// fs.ErrNotExist.
+func (d *Disk) ReadFile(ctx context.Context, name string) ([]byte, error) {
+	if err := d.begin("ReadFile", name); err != nil {
+		return nil, err
+	}
+	f, err := d.find("read", name)
+	if err != nil {
+		return nil, err
+	}
+	data := slices.Clone(f.data)
+	if err := d.take(ctx, d.config.Read); err != nil {
+		return nil, err
+	}
+	return data, nil
+}
+
+// Truncate cuts a file off at size, which it must have at least.
+func (d *Disk) Truncate(ctx context.Context, name string, size int64) error {
+	if err := d.begin("Truncate", name); err != nil {
+		return err
+	}
+	f, err := d.find("truncate", name)
+	if err != nil {
+		return err
+	}
+	if size < 0 || size > int64(len(f.data)) {
+		return &fs.PathError{Op: "truncate", Path: name, Err: syscall.EINVAL}
+	}
+	f.data = slices.Clone(f.data[:size])
+	f.kept = min(f.kept, int(size))
+	f.cuts++
+	return nil
+}
+
+// Rename gives a file another name, and removes the file that had it before, at once.
+func (d *Disk) Rename(ctx context.Context, from, to string) error {
+	if err := d.begin("Rename", from); err != nil {
+		return err
+	}
+	f, err := d.find("rename", from)
+	if err != nil {
+		return err
+	}
+	d.rename(func(names map[string]*file) {
+		delete(names, from)
+		names[to] = f
+	})
+	return nil
+}
+
+// Remove removes a file.
+func (d *Disk) Remove(ctx context.Context, name string) error {
+	if err := d.begin("Remove", name); err != nil {
+		return err
+	}
+	if _, err := d.find("remove", name); err != nil {
+		return err
+	}
+	d.rename(func(names map[string]*file) { delete(names, name) })
+	return nil
+}
+
+// List returns the names of all files, in order.
+func (d *Disk) List(ctx context.Context) ([]string, error) {
+	if err := d.begin("List", ""); err != nil {
+		return nil, err
+	}
+	return slices.Sorted(maps.Keys(d.names.files)), nil
+}
+
+// begin says why an operation cannot be done.
+func (d *Disk) begin(op, name string) error {
+	if q := d.host.net.acting; q != nil && q.halted {
+		return &fs.PathError{Op: op, Path: name, Err: ErrCrashed}
+	}
+	if d.fault != nil {
+		if err := d.fault(op, name); err != nil {
+			return &fs.PathError{Op: op, Path: name, Err: err}
+		}
+	}
+	return nil
+}
+
+// take suspends the task for the time of an operation.
+func (d *Disk) take(ctx context.Context, time Distribution) error {
+	if time == nil {
+		return nil
+	}
+	return asyncio.Sleep(ctx, time(d.host.net.rand))
+}
+
+func (d *Disk) find(op, name string) (*file, error) {
+	if f := d.names.files[name]; f != nil {
+		return f, nil
+	}
+	return nil, &fs.PathError{Op: op, Path: name, Err: fs.ErrNotExist}
+}
+
+// rename changes the names. Only the crash looks at what they were.
+func (d *Disk) rename(change func(names map[string]*file)) {
+	files := maps.Clone(d.names.files)
+	if files == nil {
+		files = make(map[string]*file)
+	}
+	change(files)
+	d.names = &directory{files}
+	d.steps = append(d.steps, d.names)
+}
+
+// settle makes the names durable as they were at some time since the last Sync.
+func (d *Disk) settle(names *directory) {
+	if i := slices.Index(d.steps, names); i >= 0 {
+		d.sure = names
+		d.steps = d.steps[i+1:]
+	}
+}
+
+// used returns how many bytes are on the disk.
+func (d *Disk) used() int64 {
+	n := 0
+	for _, f := range d.names.files {
+		n += len(f.data)
+	}
+	return int64(n)
+}
+
+// crash forgets what was not synced, or a part of it. What was done to names is
+// forgotten from some point on.
+func (d *Disk) crash() {
+	r := d.host.net.rand
+	if survived := r.IntN(len(d.steps) + 1); survived > 0 {
+		d.sure = d.steps[survived-1]
+	}
+	d.names, d.steps = d.sure, nil
+	for _, name := range slices.Sorted(maps.Keys(d.names.files)) {
+		f := d.names.files[name]
+		if f.kept < len(f.safe) && r.IntN(2) == 0 { // the file was never cut off
+			f.data = slices.Clone(f.safe)
+		} else {
+			rest := f.data[f.kept:]
+			rest = slices.Clone(rest[:r.IntN(len(rest)+1)])
+			if len(rest) > 0 && r.IntN(4) == 0 {
+				clear(rest[r.IntN(len(rest)):])
+			}
+			f.data = append(slices.Clone(f.data[:f.kept]), rest...)
+		}
+		f.safe, f.kept = f.data[:len(f.data):len(f.data)], len(f.data)
+	}
+}
