@@ -31,11 +31,12 @@ func (e *entry) post(r runnable) bool {
 		e.mu.Unlock()
 		return false
 	}
-	e.posted = append(e.posted, r)
-	wake := e.wake
-	if e.pending.Swap(true) {
-		wake = nil // one wake-up serves all that come before the loop looks
+	var wake func()
+	if len(e.posted) == 0 { // one wake-up serves all that come before the loop looks
+		e.pending.Store(true)
+		wake = e.wake
 	}
+	e.posted = append(e.posted, r)
 	e.mu.Unlock()
 	if wake != nil {
 		wake()
