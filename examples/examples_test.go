@@ -28,6 +28,7 @@ func TestExamples(t *testing.T) {
 		{"chat", nil, checkChat},
 		{"hello", nil, checkHello},
 		{"multicore", []string{"-loops", "3", "-calls", "90"}, checkMulticore},
+		{"raft", nil, checkRaft},
 		{"supervisor", nil, checkSupervisor},
 		{"tasks", nil, checkTasks},
 		{"tlsecho", nil, checkTLSEcho},
@@ -78,6 +79,35 @@ func checkChat(t *testing.T, lines []string) {
 func checkHello(t *testing.T, lines []string) {
 	if !slices.Equal(lines, []string{"Hello world!", "Hello again!"}) {
 		t.Errorf("%q", lines)
+	}
+}
+
+// checkRaft: who leads is a matter of chance, but one node is killed, another one takes
+// over, and at the end all have all that was acknowledged.
+func checkRaft(t *testing.T, lines []string) {
+	acknowledged := regexp.MustCompile(`^client \| (\w+) is acknowledged by node (\d)$`)
+	var names, by []string
+	var logs []string
+	killed := ""
+	for _, line := range lines {
+		if strings.Contains(line, " has ") {
+			logs = append(logs, line)
+		}
+		if m := acknowledged.FindStringSubmatch(line); m != nil {
+			names, by = append(names, m[1]), append(by, m[2])
+		}
+		if node, ok := strings.CutPrefix(line, "       * node "); ok && strings.HasSuffix(node, " is killed") {
+			killed = node[:1]
+		}
+	}
+	want := []string{"apple", "banana", "cherry", "date", "elder", "fig", "grape"}
+	if !slices.Equal(names, want) || by[2] != killed || slices.Contains(by[3:6], killed) || len(logs) != 5 {
+		t.Errorf("%s", strings.Join(lines, "\n"))
+	}
+	for node, line := range logs {
+		if line != fmt.Sprintf("node %d has %s", node, strings.Join(want, ", ")) {
+			t.Errorf("%q", line)
+		}
 	}
 }
 
