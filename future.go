@@ -282,13 +282,13 @@ func (f *future) removeCallback(r runnable) bool {
 	}
 	more := *f.more
 	if f.first == r {
-		f.first, more = more[0], more[1:]
+		f.first, more = more[0], slices.Clone(more[1:])
 	} else {
 		i := slices.Index(more, r)
 		if i < 0 {
 			return false
 		}
-		more = append(more[:i:i], more[i+1:]...)
+		more = slices.Concat(more[:i], more[i+1:])
 	}
 	if *f.more = more; len(more) == 0 {
 		f.more = nil

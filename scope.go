@@ -288,7 +288,7 @@ func (b *scope) followScope(s *scope) {
 		for x := s; x != nil; x = x.parent {
 			f := *x.followers
 			if i := slices.Index(f, b); i >= 0 {
-				*x.followers = append(f[:i:i], f[i+1:]...)
+				*x.followers = slices.Concat(f[:i], f[i+1:])
 			}
 		}
 	}
@@ -336,6 +336,9 @@ func (r *repeater) run() {
 // it tasks and futures can be created on a loop that is not running yet. It is
 // never done, and nothing can be awaited with it outside a task.
 func (l *EventLoop) Context(parent context.Context) context.Context {
+	if parent == nil {
+		panic(misuse("Context", ErrBadArgument, "the parent is nil"))
+	}
 	return &scope{loop: l, values: valuesOnly{parent}}
 }
 

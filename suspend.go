@@ -107,6 +107,7 @@ func (t *task) suspend(ctx context.Context, w awaited) error {
 		t.interrupt = false
 		if t.forced == refusals { // the machine has been switched off: not one line more
 			t.forced = 1
+			t.loop.timers.Remove(&t.alarm) // for deferred functions, which may want to sleep
 			runtime.Goexit()
 		}
 		if err == nil {

@@ -25,7 +25,8 @@ type Coroutine[T any] func(ctx context.Context) (T, error)
 // Await calls the coroutine.
 func (c Coroutine[T]) Await(ctx context.Context) (T, error) { return c(ctx) }
 
-// AnyTask is a task of any type. *Task[T] implements it.
+// AnyTask is a task of any type. *Task[T] implements it; the task that serves a
+// connection of StartServer has a type of its own.
 type AnyTask interface {
 	AnyFuture
 

@@ -555,3 +555,123 @@ func TestTLSKeyUpdates(t *testing.T) {
 		})
 	}
 }
+
+// late is a protocol over TLS that acts when reads go on after they had to wait for
+// the peer.
+type late struct {
+	asyncio.NopProtocol
+	transport *asyncio.Transport
+	act       func(tr *asyncio.Transport)
+	waited    bool
+	lost      int
+}
+
+func (p *late) ConnectionMade(tr *asyncio.Transport) {
+	p.transport = tr
+	tr.Write(make([]byte, 8<<20))
+}
+
+func (p *late) DataReceived([]byte) {
+	if p.waited && p.act != nil {
+		p.act(p.transport)
+		p.act = nil
+	}
+}
+
+func (p *late) ConnectionLost(error) { p.lost++ }
+
+func TestTLSProtocolAfterAFlood(t *testing.T) {
+	leavesNothing(t)
+	ca := newAuthority(t)
+	servers := &tls.Config{Certificates: []tls.Certificate{ca.issue(t, soon(), "localhost")}}
+	const more = 16 << 20
+	for name, c := range map[string]struct {
+		act func(tr *asyncio.Transport)
+		all bool
+	}{
+		"Abort":           {act: func(tr *asyncio.Transport) { tr.Abort() }},
+		"Write and Close": {act: func(tr *asyncio.Transport) { tr.Write(make([]byte, more)); tr.Close() }, all: true},
+	} {
+		t.Run(name, func(t *testing.T) {
+			runStreams(t, func(ctx context.Context) error {
+				p := &late{act: c.act}
+				s, err := asyncio.CreateServer(ctx, "tcp", "127.0.0.1:0", func() *late { return p }, &asyncio.ServerOptions{TLS: servers})
+				if err != nil {
+					return err
+				}
+				flooding, reading := newGate(), newGate()
+				client := asyncio.CreateTask(ctx, func(ctx context.Context) (int64, error) {
+					return asyncio.ToThread(ctx, func(context.Context) (int64, error) {
+						w, err := newRecordWriter(s.Addr(), &tls.Config{RootCAs: ca.pool, ServerName: "localhost"})
+						if err != nil {
+							return 0, err
+						}
+						defer w.Conn.Close()
+						flooding.pass()
+						var flood []byte
+						for range 5000 {
+							flood = slices.Concat(flood, w.update(), w.record(recordApplication, []byte("x")))
+						}
+						go w.Write(flood)
+						reading.pass()
+						n, err := io.Copy(io.Discard, w.Conn)
+						if !c.all {
+							err = nil
+						}
+						return n, err
+					})
+				})
+				for p.transport == nil || p.transport.WriteBufferSize() == 0 {
+					asyncio.Sleep(ctx, time.Millisecond)
+				}
+				asyncio.Sleep(ctx, 20*time.Millisecond) // until the network takes no more
+				before := p.transport.WriteBufferSize()
+				flooding.open()
+				for p.transport.WriteBufferSize()-before < 64<<10 {
+					asyncio.Sleep(ctx, time.Millisecond)
+				}
+				p.waited = true
+				reading.open()
+				if n, err := client.Await(ctx); err != nil || c.all && n < 8<<20+more {
+					t.Errorf("the peer has read %d bytes, %v", n, err)
+				}
+				s.Close()
+				if err := s.WaitClosed(ctx); err != nil || p.lost != 1 || p.act != nil {
+					t.Errorf("WaitClosed = %v, the connection was lost %d times", err, p.lost)
+				}
+				return stillPolls(ctx)
+			})
+		})
+	}
+}
+
+// stillPolls checks that the network is served beside a task that never waits.
+func stillPolls(ctx context.Context) error {
+	s, err := asyncio.StartServer(ctx, "tcp", "127.0.0.1:0", func(_ context.Context, _ *asyncio.StreamReader, w *asyncio.StreamWriter) error {
+		_, err := w.WriteString("hello\n")
+		return err
+	}, nil)
+	if err != nil {
+		return err
+	}
+	defer s.Close()
+	busy := asyncio.Go(ctx, func(ctx context.Context) error {
+		for {
+			if err := asyncio.Yield(ctx); err != nil {
+				return err
+			}
+		}
+	})
+	defer busy.Cancel(nil)
+	_, err = asyncio.ToThread(ctx, func(context.Context) (string, error) {
+		c, err := net.DialTimeout("tcp", s.Addr().String(), 10*time.Second)
+		if err != nil {
+			return "", err
+		}
+		defer c.Close()
+		c.SetDeadline(time.Now().Add(10 * time.Second))
+		p, err := io.ReadAll(c)
+		return string(p), err
+	})
+	return err
+}

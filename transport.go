@@ -372,7 +372,7 @@ func (t *transport) afterFlush() {
 	}
 	if t.choked && !t.closing {
 		t.choked = false
-		t.announce()
+		t.Ready(seam.Readable) // later: the consumer may write, or close
 	}
 	if t.endWanted && !t.ended && !t.closing {
 		t.ended = true
