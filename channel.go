@@ -69,6 +69,9 @@ func Send[T any](ctx context.Context, ch chan<- T, v T) error {
 	if err != nil {
 		return err
 	}
+	if err := t.loop.untaped("Send", "a Go channel"); err != nil {
+		return err
+	}
 	if ch == nil {
 		return misuse("Send", ErrBadArgument, "the channel is nil, and nothing would ever be sent")
 	}
@@ -91,6 +94,9 @@ type receiver[T any] struct {
 func (r *receiver[T]) next(ctx context.Context, op string, more bool) (v T, ok bool, err error) {
 	t, err := current(ctx, op)
 	if err != nil {
+		return v, false, err
+	}
+	if err := t.loop.untaped(op, "a Go channel"); err != nil {
 		return v, false, err
 	}
 	if r.ch == nil {

@@ -145,6 +145,9 @@ func (l *EventLoop) spawn(op string, cmd *exec.Cmd, opts *SubprocessOptions, def
 	if err != nil {
 		return nil, err
 	}
+	if err := l.untaped(op, "a child process"); err != nil {
+		return nil, err
+	}
 	c := &child{loop: l, cmd: cmd}
 	cmd.Dir, cmd.Env, cmd.ExtraFiles = opts.Dir, opts.Env, opts.ExtraFiles
 	if err := c.setAttributes(opts); err != nil {

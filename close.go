@@ -68,6 +68,9 @@ func (l *EventLoop) Close() error {
 			err = fmt.Errorf("asyncio: Close: %w", cerr)
 		}
 	}
+	if l.tape != nil {
+		l.tape.Close(drop)
+	}
 	if l.locked && l.machine == nil {
 		l.thread.unlock()
 	}
@@ -111,7 +114,7 @@ func (l *EventLoop) shutDown() error {
 				l.cutOff()
 				return nil
 			}
-			if !errors.Is(err, ErrDeadlock) {
+			if !errors.Is(err, ErrDeadlock) && l.tape == nil {
 				return err
 			}
 			break // what is left waits for something that cannot happen

@@ -255,6 +255,9 @@ func (l *EventLoop) newWatch(op string, fd int) (*descriptor, error) {
 	if err := l.openNetwork(op); err != nil {
 		return nil, err
 	}
+	if err := l.untaped(op, "a descriptor of others"); err != nil {
+		return nil, err
+	}
 	network, ok := l.net.(seam.Watcher)
 	if !ok {
 		return nil, fmt.Errorf("asyncio: %s: this network cannot watch descriptors: %w", op, errors.ErrUnsupported)

@@ -5,6 +5,8 @@ package asyncio
 import (
 	"sync"
 	"sync/atomic"
+
+	"github.com/goasyncio/asyncio/internal/seam"
 )
 
 // entry is a queue of what other goroutines want the loop to run. It holds the
@@ -19,6 +21,10 @@ type entry struct {
 	wake   func() // interrupts the loop's poll; nil before the first run
 	closed bool
 
+	// Set once.
+	tape  seam.Tape   // what keeps the posts instead; nil for none
+	queue func(r any) // queues one of those
+
 	// owned by the loop
 	spare []runnable // what the loop has emptied, for the next posts
 }
@@ -26,6 +32,9 @@ type entry struct {
 // post hands r to the loop and reports whether the loop will still take it.
 // Any goroutine may call it.
 func (e *entry) post(r runnable) bool {
+	if e.tape != nil {
+		return e.postTaped(r)
+	}
 	e.mu.Lock()
 	if e.closed {
 		e.mu.Unlock()
@@ -53,6 +62,10 @@ func (e *entry) open(wake func()) {
 
 // drain moves what has been posted to the ready queue, in order.
 func (e *entry) drain(ready *readyQueue) {
+	if e.tape != nil {
+		e.tape.Take(e.queue)
+		return
+	}
 	if !e.pending.Load() {
 		return
 	}
@@ -68,6 +81,21 @@ func (e *entry) drain(ready *readyQueue) {
 	e.spare = posted
 }
 
+// postTaped is post with a tape.
+func (e *entry) postTaped(r runnable) bool {
+	p := postOf(r)
+	e.mu.Lock()
+	defer e.mu.Unlock()
+	if e.closed {
+		return false
+	}
+	e.tape.Post(p, r)
+	if e.wake != nil {
+		e.wake()
+	}
+	return true
+}
+
 // close refuses all posts from now on and drops those that are waiting. A
 // dropper among them is told.
 func (e *entry) close() {
@@ -78,9 +106,14 @@ func (e *entry) close() {
 	e.mu.Unlock()
 	e.spare = nil
 	for _, r := range dropped {
-		if d, ok := r.(dropper); ok {
-			d.drop()
-		}
+		drop(r)
+	}
+}
+
+// drop tells r that it will never run.
+func drop(r any) {
+	if d, ok := r.(dropper); ok {
+		d.drop()
 	}
 }
 

@@ -343,6 +343,7 @@ type failure struct {
 	source    string
 	createdAt string
 	cleanup   runtime.Cleanup
+	number    uint64 // for a tape
 }
 
 // watch makes sure that an unseen error is reported.
@@ -350,7 +351,8 @@ func (f *future) watch() {
 	if f.failure != nil {
 		return
 	}
-	fl := &failure{loop: f.loop, err: f.err, source: f.self.String(), createdAt: f.self.core().origin()}
+	fl := &failure{loop: f.loop, err: f.err, source: f.self.String(), createdAt: f.self.core().origin(), number: f.loop.number()}
+	f.loop.expect(fl.post(), fl)
 	fl.cleanup = runtime.AddCleanup(f, func(fl *failure) { fl.loop.entry.post(fl) }, fl)
 	f.loop.failures.add(&fl.registered, fl)
 	f.failure = fl
@@ -375,6 +377,8 @@ func (f *future) see() {
 		fl.loop.failures.remove(&fl.registered)
 	}
 }
+
+func (fl *failure) post() seam.Post { return seam.Post{Kind: seam.Failure, Number: fl.number} }
 
 // run reports a failure, unless somebody has looked at it in the meantime.
 func (fl *failure) run() {

@@ -44,9 +44,13 @@ type Inbox[T any] struct {
 
 // NewInbox makes an inbox on the loop of ctx for at most capacity items; without
 // bound if capacity is not positive. It panics with a *UsageError if ctx carries no
-// loop.
+// loop, or one that is being recorded.
 func NewInbox[T any](ctx context.Context, capacity int) *Inbox[T] {
-	return &Inbox[T]{loop: loopOf(ctx, "NewInbox"), capacity: capacity}
+	l := loopOf(ctx, "NewInbox")
+	if err := l.untaped("NewInbox", "an Inbox"); err != nil {
+		panic(err)
+	}
+	return &Inbox[T]{loop: l, capacity: capacity}
 }
 
 // Put waits until there is room and puts item into the inbox. Any goroutine may call

@@ -24,6 +24,7 @@ import (
 var layers = [][]string{
 	// What knows no loop.
 	{"doc.go", "errors.go", "ready.go", "registry.go", "clock.go", "network.go", "resolver.go", "sockaddr.go", "writebuffer.go"},
+	{"tape.go"},
 	{"entry.go"},
 	// The loop: what runs next, who may touch it, where its errors go.
 	{"loop.go handle.go options.go report.go running.go factory.go order.go"},

@@ -70,6 +70,9 @@ func (t *task) addresses(ctx context.Context, network, host, port string, r Reso
 	if r == nil {
 		r = t.loop.resolver()
 	}
+	if t.loop.tape != nil {
+		return t.addressesTaped(ctx, network, host, port, r)
+	}
 	return ToThread(ctx, func(ctx context.Context) ([]netip.AddrPort, error) {
 		return r.GetAddrInfo(ctx, network, host, port)
 	}, t.loop.asLookup())
@@ -281,7 +284,7 @@ func (t *task) nameInfo(ctx context.Context, addr netip.AddrPort, opts NameInfoO
 		return n.host, n.service, nil
 	}
 	r := t.loop.resolver()
-	found, err := ToThread(ctx, func(ctx context.Context) (names, error) {
+	find := func(ctx context.Context) (names, error) {
 		n := numbers
 		if !opts.NumericService {
 			n.service = serviceName(addr.Port(), opts.Datagram)
@@ -291,7 +294,15 @@ func (t *task) nameInfo(ctx context.Context, addr netip.AddrPort, opts NameInfoO
 			n.host, err = nameOf(ctx, r, addr.Addr(), opts.NameRequired)
 		}
 		return n, err
-	}, t.loop.asLookup())
+	}
+	if t.loop.tape != nil {
+		a, err := t.lookUpTaped(ctx, fmt.Sprintf("the name of %v %+v", addr, opts), func(ctx context.Context) seam.Answer {
+			n, err := find(ctx)
+			return seam.Answer{Host: n.host, Service: n.service, Err: err}
+		})
+		return a.Host, a.Service, err
+	}
+	found, err := ToThread(ctx, find, t.loop.asLookup())
 	return found.host, found.service, err
 }
 
@@ -348,3 +359,25 @@ var services = sync.OnceValue(func() map[string]string {
 	}
 	return names
 })
+
+// lookUpTaped is addresses and nameInfo with a tape.
+func (t *task) lookUpTaped(ctx context.Context, question string, find func(ctx context.Context) seam.Answer) (seam.Answer, error) {
+	return ask(ctx, t, func(tell func(seam.Answer, error)) (stop func()) {
+		return t.loop.tape.LookUp(question, func(ctx context.Context) (a seam.Answer) {
+			defer func() {
+				if p := recover(); p != nil {
+					a = seam.Answer{Err: &PanicError{Value: p, Stack: stack()}}
+				}
+			}()
+			return find(ctx)
+		}, func(a seam.Answer) { tell(a, a.Err) })
+	})
+}
+
+func (t *task) addressesTaped(ctx context.Context, network, host, port string, r Resolver) ([]netip.AddrPort, error) {
+	a, err := t.lookUpTaped(ctx, fmt.Sprintf("the addresses of %s %s:%s", network, host, port), func(ctx context.Context) seam.Answer {
+		addrs, err := r.GetAddrInfo(ctx, network, host, port)
+		return seam.Answer{Addrs: addrs, Err: err}
+	})
+	return a.Addrs, err
+}

@@ -3,6 +3,7 @@
 package asyncio
 
 import (
+	"errors"
 	"fmt"
 	"log/slog"
 	"math/rand/v2"
@@ -41,6 +42,7 @@ type EventLoop struct {
 	rand    *rand.Rand
 	order   seam.Order // nil for first come, first served
 	audit   seam.Audit // nil for none
+	tape    seam.Tape  // nil unless the loop is recorded or replayed
 	newNet  func() (seam.Network, error)
 	logger  *slog.Logger
 	grace   time.Duration
@@ -84,7 +86,8 @@ type EventLoop struct {
 	debug     bool
 	slow      time.Duration
 	taskCount uint64
-	cycle     bool // a cancellation has met a task that it came through
+	numbers   uint64 // of what a tape has to know again
+	cycle     bool   // a cancellation has met a task that it came through
 
 	closing    bool // Close is ending the tasks
 	abandoning bool // Close is closing the connections; there will be no pass any more
@@ -133,10 +136,20 @@ func NewEventLoop(opts ...LoopOption) *EventLoop {
 		l.clock = newWallClock()
 	}
 	l.machine, _ = l.clock.(seam.Machine)
+	if c.seams.NewTape != nil {
+		l.tape = c.seams.NewTape()
+		l.entry.tape, l.entry.queue = l.tape, func(r any) { l.ready.push(r.(runnable)) }
+		l.tape.Bind(l.mine)
+		l.clock = l.tape.Clock(l.clock)
+	}
 	if c.seams.NewRandom != nil {
 		l.rand = rand.New(c.seams.NewRandom())
 	} else {
-		l.rand = rand.New(rand.NewPCG(rand.Uint64(), rand.Uint64()))
+		a, b := rand.Uint64(), rand.Uint64()
+		if l.tape != nil {
+			a, b = l.tape.Seed(a, b)
+		}
+		l.rand = rand.New(rand.NewPCG(a, b))
 	}
 	if c.seams.NewOrder != nil {
 		l.order = c.seams.NewOrder()
@@ -371,7 +384,11 @@ func (l *EventLoop) openNetwork(op string) error {
 	if l.net != nil {
 		return nil
 	}
-	network, err := l.newNet()
+	open := l.newNet
+	if l.tape != nil {
+		open = func() (seam.Network, error) { return l.tape.Network(l.newNet) }
+	}
+	network, err := open()
 	if err != nil {
 		return fmt.Errorf("asyncio: %s: %w", op, err)
 	}
@@ -401,6 +418,11 @@ func (l *EventLoop) pass(atMost time.Duration) error {
 // collect is the first half of a pass: it queues what has become ready, waiting for
 // that if nothing is queued.
 func (l *EventLoop) collect(atMost time.Duration) error {
+	if l.tape != nil && !l.closing {
+		if err := l.tape.Err(); err != nil {
+			return err
+		}
+	}
 	l.entry.drain(&l.ready)
 	if l.ready.count > 0 && l.listening == 0 { // there is nothing to wait for, nor to poll
 		l.giveWay()
@@ -540,4 +562,25 @@ func describe(r any) string {
 		return s.String()
 	}
 	return fmt.Sprintf("%T", r)
+}
+
+// number counts what a tape has to know again.
+func (l *EventLoop) number() uint64 {
+	l.numbers++
+	return l.numbers
+}
+
+// expect tells the tape of something that a replay cannot make happen.
+func (l *EventLoop) expect(p seam.Post, r runnable) {
+	if l.tape != nil {
+		l.tape.Expect(p, r)
+	}
+}
+
+// untaped returns the error of what neither a recording nor a replay can do.
+func (l *EventLoop) untaped(op, what string) error {
+	if l.tape == nil {
+		return nil
+	}
+	return misuse(op, errors.ErrUnsupported, "%s is being recorded or replayed, and %s cannot be", l.name, what)
 }

@@ -6,6 +6,8 @@ package asyncio
 import (
 	"context"
 	"sync"
+
+	"github.com/goasyncio/asyncio/internal/seam"
 )
 
 // ToThread runs fn, which may block, on a goroutine of its own, or the one that the
@@ -140,6 +142,7 @@ func (m *ThreadLimiter) finished() {
 // the loop it is the function's end.
 type threadJob struct {
 	registered            // in loop.workers, by which Close knows of it
+	number     uint64     // for a tape
 	place      registered // in limiter.queue
 	member     registered // in pool.jobs
 	loop       *EventLoop
@@ -179,7 +182,7 @@ func (t *task) offload(ctx context.Context, fn func(context.Context) error, code
 	}
 	jobCtx, cancel := context.WithCancelCause(context.WithoutCancel(ctx))
 	defer cancel(nil)
-	j := &threadJob{loop: l, limiter: c.limiter, executor: c.executor, pool: pool, fn: fn, ctx: jobCtx, code: code, waiter: &waiter{task: t}}
+	j := &threadJob{loop: l, limiter: c.limiter, executor: c.executor, pool: pool, fn: fn, ctx: jobCtx, code: code, waiter: &waiter{task: t}, number: l.number()}
 	l.workers.add(&j.registered, j)
 	l.outside++
 	if pool != nil {
@@ -260,6 +263,8 @@ func (j *threadJob) gone() {
 		j.pool.ended()
 	}
 }
+
+func (j *threadJob) post() seam.Post { return seam.Post{Kind: seam.Thread, Number: j.number} }
 
 func (j *threadJob) String() string { return "a function run by ToThread: " + j.code.String() }
 

@@ -127,6 +127,9 @@ func init() {
 			if s.NewAudit != nil {
 				c.seams.NewAudit = s.NewAudit
 			}
+			if s.NewTape != nil {
+				c.seams.NewTape = s.NewTape
+			}
 		})
 	}
 }

@@ -474,6 +474,10 @@ func (t *packetTransport) adopt(op string, opts *DatagramOptions) error {
 		opts.Conn.Close()
 		return misuse(op, ErrBadArgument, "Conn is given together with %s; it has its own", beside)
 	}
+	if err := t.loop.untaped(op, "what others have opened"); err != nil {
+		opts.Conn.Close()
+		return err
+	}
 	adopter, ok := t.loop.net.(seam.Adopter)
 	if !ok {
 		opts.Conn.Close()

@@ -155,6 +155,9 @@ func newSockOp(ctx context.Context, op string, c syscall.Conn) (*sockOp, error) 
 	if err != nil {
 		return nil, err
 	}
+	if err := t.loop.untaped(op, "a descriptor of others"); err != nil {
+		return nil, err
+	}
 	calls, ok := t.loop.net.(seam.Sockets)
 	if !ok {
 		return nil, fmt.Errorf("asyncio: %s: this network has no descriptors: %w", op, errors.ErrUnsupported)

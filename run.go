@@ -9,6 +9,8 @@ import (
 	"os"
 	"os/signal"
 	"runtime"
+
+	"github.com/goasyncio/asyncio/internal/seam"
 )
 
 // Run makes an event loop, runs main on it as a task, and closes it
@@ -116,6 +118,10 @@ func RunIn[T any](ctx context.Context, r *Runner, main Coroutine[T]) (T, error) 
 
 // follow makes t, which is a main, repeat the cancellation of ctx.
 func (t *task) follow(ctx context.Context) (stop func()) {
+	if t.loop.tape != nil {
+		t.loop.expect(seam.Post{Kind: seam.Cancel}, &follower{task: t, ctx: ctx})
+		t.loop.expect(seam.Post{Kind: seam.Cancel, Number: 1}, &follower{task: t, ctx: ctx, expired: true})
+	}
 	if ctx.Done() == nil {
 		return func() {}
 	}
@@ -130,8 +136,17 @@ func (t *task) follow(ctx context.Context) (stop func()) {
 
 // A follower is the cancellation of a main by the context given to Run.
 type follower struct {
-	task *task
-	ctx  context.Context
+	task    *task
+	ctx     context.Context
+	expired bool // in a replay, where ctx goes on
+}
+
+func (b *follower) post() seam.Post {
+	p := seam.Post{Kind: seam.Cancel}
+	if b.expired || b.ctx.Err() == context.DeadlineExceeded {
+		p.Number = 1
+	}
+	return p
 }
 
 func (b *follower) run() {
@@ -140,7 +155,7 @@ func (b *follower) run() {
 		if cause == b.ctx.Err() {
 			cause = nil
 		}
-		b.task.root.request(cause, b.ctx.Err() == context.DeadlineExceeded)
+		b.task.root.request(cause, b.expired || b.ctx.Err() == context.DeadlineExceeded)
 	}
 }
 
@@ -155,6 +170,10 @@ func (t *task) interruptOn(signals []os.Signal) (stop func()) {
 	over := make(chan struct{})
 	ended := make(chan struct{})
 	l := t.loop
+	first := interruption{number: 1, Handle: &Handle{loop: l, fn: func() { t.cancel(ErrInterrupted) }}}
+	second := interruption{number: 2, Handle: &Handle{loop: l, fn: func() { fmt.Fprint(os.Stderr, l.taskTree()) }}}
+	l.expect(first.post(), first)
+	l.expect(second.post(), second)
 	go func() {
 		defer close(ended)
 		select {
@@ -162,20 +181,30 @@ func (t *task) interruptOn(signals []os.Signal) (stop func()) {
 		case <-over:
 			return
 		}
-		l.entry.post(&Handle{loop: l, fn: func() { t.cancel(ErrInterrupted) }})
+		l.entry.post(first)
 		select {
 		case <-received:
 		case <-over:
 			return
 		}
 		signal.Reset(signals...)
-		l.entry.post(&Handle{loop: l, fn: func() { fmt.Fprint(os.Stderr, l.taskTree()) }})
+		l.entry.post(second)
 	}()
 	return func() {
 		signal.Stop(received)
 		close(over)
 		<-ended
 	}
+}
+
+// An interruption is what a signal of interruptOn does.
+type interruption struct {
+	*Handle
+	number uint64
+}
+
+func (i interruption) post() seam.Post {
+	return seam.Post{Kind: seam.Interrupt, Number: i.number}
 }
 
 // RunUntilComplete runs the loop until f is done and returns the error of f

@@ -8,6 +8,8 @@ import (
 	"slices"
 	"sync/atomic"
 	"time"
+
+	"github.com/goasyncio/asyncio/internal/seam"
 )
 
 // A scope is the context of a coroutine: it carries the loop, the task and the
@@ -61,6 +63,7 @@ type scope struct {
 type bridge struct {
 	follows  context.Context // of package context; nil if it is a scope, or if nothing is repeated
 	unfollow func()          // may be nil
+	number   uint64          // for a tape
 }
 
 // A request asks for the cancellation of a scope. It does not change.
@@ -305,6 +308,7 @@ func (b *scope) followContext(ctx context.Context) {
 		return
 	}
 	l := b.loop
+	b.bridge.number = l.number()
 	stop := context.AfterFunc(ctx, func() { l.entry.post((*repeater)(b)) })
 	l.outside++
 	b.bridge.unfollow = func() {
@@ -325,6 +329,10 @@ func (b *scope) repeat() {
 
 // repeater is a bridge whose context has been cancelled on another goroutine.
 type repeater scope
+
+func (r *repeater) post() seam.Post {
+	return seam.Post{Kind: seam.Context, Number: r.bridge.number}
+}
 
 func (r *repeater) run() {
 	if b := (*scope)(r); b.req.Load() == nil {

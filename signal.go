@@ -230,7 +230,7 @@ func (l *EventLoop) maySignal(op string) error {
 	case !l.mine():
 		return l.elsewhere(op)
 	}
-	return nil
+	return l.untaped(op, "a signal")
 }
 
 func (l *EventLoop) signalWatch() *signalWatch {

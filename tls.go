@@ -26,7 +26,7 @@ const (
 // keeps its state: so no lock is ever held across a suspension. Writes go to the
 // transport's buffer and never wait.
 type tlsLayer struct {
-	conn   *tls.Conn
+	conn   seam.TLSConn // a *tls.Conn, or what a tape makes of it
 	tr     *transport
 	below  *tlsLayer // TLS inside TLS; nil at the bottom
 	early  []byte    // what had arrived before TLS began
@@ -114,10 +114,19 @@ func (t *transport) startTLS(ctx context.Context, config *tls.Config, opts *TLSO
 func (t *task) secure(ctx context.Context, tr *transport, s tlsSetup, early []byte) error {
 	layer := &tlsLayer{tr: tr, below: tr.tls, early: early}
 	config := t.loop.judging(s.config)
+	var below net.Conn = layer
+	taped := func(c seam.TLSConn) seam.TLSConn { return c }
+	if t.loop.tape != nil {
+		if layer.below != nil {
+			tr.abort()
+			return t.loop.untaped("StartTLS", "TLS inside TLS")
+		}
+		below, taped = t.loop.tape.TLS(tr.conn, layer)
+	}
 	if s.server {
-		layer.conn = tls.Server(layer, config)
+		layer.conn = taped(tls.Server(below, config))
 	} else {
-		layer.conn = tls.Client(layer, config)
+		layer.conn = taped(tls.Client(below, config))
 	}
 	tr.tls = layer
 	if tr.linger = s.shutdown; tr.linger == 0 {
@@ -200,7 +209,7 @@ const mostJudged = 64
 // Otherwise there is one clone for each config, since clones of a server would not
 // share the keys of its tickets.
 func (l *EventLoop) judging(config *tls.Config) *tls.Config {
-	if _, real := l.clock.(*wallClock); real || config.Time != nil {
+	if _, real := l.clock.(*wallClock); real || l.tape != nil || config.Time != nil {
 		return config
 	}
 	if clone := l.tlsShared().judged[config]; clone != nil {

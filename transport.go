@@ -630,6 +630,9 @@ func (a target) String() string  { return a.address }
 
 // adopter returns the loop's network as one that takes over what others have opened.
 func (l *EventLoop) adopter() (seam.Adopter, error) {
+	if err := l.untaped("adopt", "what others have opened"); err != nil {
+		return nil, err
+	}
 	a, ok := l.net.(seam.Adopter)
 	if !ok {
 		return nil, errors.ErrUnsupported

@@ -408,6 +408,7 @@ type Seams struct {
 	NewRandom  func() Random
 	NewOrder   func() Order
 	NewAudit   func() Audit
+	NewTape    func() Tape
 }
 
 // An Audit is told what a program has left behind on a loop. With one, the loop is
