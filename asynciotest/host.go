@@ -219,12 +219,12 @@ type Program struct {
 	current *process // nil when it has ended
 	runs    int
 
-	lost     bool // ended by a crash
-	done     bool
-	err      error
-	asked    bool // somebody has looked at err
-	panicked any
-	waiters  []func()
+	lost    bool // ended by a crash
+	done    bool
+	err     error
+	named   bool // err names the program
+	asked   bool // somebody has looked at err, or is going to
+	waiters []func(err error)
 }
 
 // String returns the host and the name of the program.
@@ -237,32 +237,40 @@ func (p *Program) Host() *Host { return p.host }
 func (p *Program) Running() bool { return !p.done }
 
 // Err returns the error that the program has ended with: that of its main, ErrCrashed
-// after a crash, nil while it runs.
+// after a crash, nil while it runs, after a Restart among others. If its main has
+// panicked, or has returned the panic of something that it has waited for, the error
+// names the program and wraps the *asyncio.PanicError, which has the stack.
 func (p *Program) Err() error {
 	p.asked = p.asked || p.done
 	return p.err
 }
 
-// Wait suspends the calling task, of whatever program, until this one has ended, and
-// returns Err; or the cancellation, which does not touch the program.
+// Wait suspends the calling task, of whatever program, until the run of this one that
+// is under way has ended, and returns the error of that run, see Err; or the
+// cancellation, which does not touch the program. If none is under way it returns Err at
+// once. A run that a Crash or a Restart ends has the error ErrCrashed, whatever becomes
+// of the next one: to wait for that, call Wait again after the Restart.
 func (p *Program) Wait(ctx context.Context) error {
 	p.asked = true
-	if !p.done {
-		f := asyncio.NewFuture[struct{}](ctx)
-		p.waiters = append(p.waiters, func() {
-			f.Loop().CallSoonThreadsafe(func() { f.SetResult(struct{}{}) })
-		})
-		if _, err := f.Await(ctx); err != nil {
-			return err
-		}
+	if p.done {
+		return p.err
 	}
-	return p.err
+	var result error
+	f := asyncio.NewFuture[struct{}](ctx)
+	p.waiters = append(p.waiters, func(err error) {
+		result = err
+		f.Loop().CallSoonThreadsafe(func() { f.SetResult(struct{}{}) })
+	})
+	if _, err := f.Await(ctx); err != nil {
+		return err
+	}
+	return result
 }
 
 // launch starts the program as a new process.
 func (p *Program) launch() {
 	p.runs++
-	p.lost, p.done, p.err = false, false, nil
+	p.lost, p.done, p.err, p.named, p.asked = false, false, nil, false, false
 	h := fnv.New64a()
 	fmt.Fprintf(h, "%s/%s/%d", p.host.name, p.name, p.runs)
 	q := &process{program: p, net: p.host.net, stack: p.host.stack, rand: rand.NewPCG(p.host.net.seed, h.Sum64())}
@@ -303,7 +311,34 @@ func (q *process) RunCoroutine() {
 		NewNetwork: func() (seam.Network, error) { return (*wire)(q), nil },
 		NewRandom:  func() seam.Random { return q.rand },
 	}).(asyncio.RunOption))
-	q.err = asyncio.Run(context.Background(), p.main, opts...)
+	var cargo *carried
+	q.err = asyncio.Run(context.Background(), func(ctx context.Context) error {
+		err := p.main(ctx)
+		if _, panicked := errors.AsType[*asyncio.PanicError](err); panicked {
+			cargo = &carried{err: err}
+			return cargo
+		}
+		return err
+	}, opts...)
+	if cargo != nil {
+		cargo.landed = true
+	}
+}
+
+// A carried error is one that main has returned and that wraps a panic. asyncio.Run
+// must not see that: it would panic, and drop what is around it.
+type carried struct {
+	err    error
+	landed bool
+}
+
+func (c *carried) Error() string { return c.err.Error() }
+
+func (c *carried) Unwrap() error {
+	if c.landed {
+		return c.err
+	}
+	return nil
 }
 
 // wake gives the process a turn, if it waits.
@@ -345,10 +380,11 @@ func (q *process) ended(status coro.Status) {
 	switch {
 	case q.halted:
 	case status == coro.Panicked:
-		p.panicked, _ = q.co.Panic()
-		q.err, _ = p.panicked.(error) // asyncio.Run panics with a *PanicError
-		if q.err == nil {
-			q.err = fmt.Errorf("panic: %v", p.panicked)
+		value, stack := q.co.Panic()
+		if err, ok := value.(*asyncio.PanicError); ok { // of asyncio.Run
+			q.err = err
+		} else {
+			q.err = &asyncio.PanicError{Value: value, Stack: stack}
 		}
 	case status == coro.Exited:
 		q.net.exited = true
@@ -359,6 +395,9 @@ func (q *process) ended(status coro.Status) {
 	}
 	(*machine)(q).Working(0)
 	if p.current == q {
+		if _, p.named = errors.AsType[*asyncio.PanicError](q.err); p.named {
+			q.err = fmt.Errorf("%v: %w", p, q.err)
+		}
 		p.finish(q.err)
 	}
 }
@@ -369,7 +408,7 @@ func (p *Program) finish(err error) {
 	p.done, p.err = true, err
 	p.host.net.record(LogEntry{Kind: ProgramEnded, From: p.host})
 	for _, tell := range p.waiters {
-		tell()
+		tell(err)
 	}
 	p.waiters = nil
 }

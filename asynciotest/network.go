@@ -142,7 +142,8 @@ func (n *Network) Events() uint64 { return n.steps }
 // started on the hosts. When main returns, the power is cut: all hosts stop as in a
 // crash. Run ends the test with Fatal if there is an error: of main, or of a program
 // whose end nobody has waited for. When nothing can ever happen any more, that is an
-// asyncio.ErrDeadlock which names who waits for what. Fatal is told the seed, too.
+// asyncio.ErrDeadlock which names who waits for what. A panic of a program or of main is
+// an error, too, with its stack. Fatal is told the seed.
 //
 // A network can be run once. Run must be called from the goroutine of the test. main and
 // the mains of programs may use t.FailNow, which ends the test; in another task it fails
@@ -154,8 +155,8 @@ func (n *Network) Run(t testing.TB, main func(ctx context.Context) error, opts .
 	}
 }
 
-// Simulate is Run without a test: it returns the error. A panic of main goes on in
-// Simulate. If the main of any program calls runtime.Goexit, as FailNow does, the
+// Simulate is Run without a test: it returns the error. A panic of main is an error like
+// that of any program, see Program.Err. If the main of any program calls runtime.Goexit, as FailNow does, the
 // simulation ends there and then, and the goroutine of Simulate exits.
 func (n *Network) Simulate(main func(ctx context.Context) error, opts ...asyncio.RunOption) error {
 	if n.over || n.running {
@@ -165,7 +166,6 @@ func (n *Network) Simulate(main func(ctx context.Context) error, opts ...asyncio
 	runtime.LockOSThread()
 	defer runtime.UnlockOSThread()
 	p := n.outside.start("main", main, opts)
-	p.asked = true
 	complete := false
 	defer func() {
 		if !complete { // a panic in a hook of the test: leave nothing behind
@@ -175,13 +175,10 @@ func (n *Network) Simulate(main func(ctx context.Context) error, opts ...asyncio
 	err := n.loop(p)
 	complete = true
 	n.finish()
-	switch {
-	case p.panicked != nil:
-		panic(p.panicked)
-	case n.exited:
+	if n.exited {
 		runtime.Goexit()
 	}
-	return errors.Join(err, n.failures())
+	return errors.Join(err, n.failures(p))
 }
 
 // loop lets things happen until p has ended.
@@ -303,11 +300,15 @@ func (n *Network) finish() {
 	n.coros.Close()
 }
 
-// failures joins the errors of the programs that nobody has asked for.
-func (n *Network) failures() error {
+// failures joins the errors of the programs, other than main, that nobody has asked for.
+func (n *Network) failures(main *Program) error {
 	var errs []error
 	for _, p := range n.programs {
-		if p.done && p.err != nil && !p.asked && p.err != ErrCrashed {
+		switch {
+		case p == main || !p.done || p.err == nil || p.asked || p.err == ErrCrashed:
+		case p.named:
+			errs = append(errs, p.err)
+		default:
 			errs = append(errs, fmt.Errorf("%v: %w", p, p.err))
 		}
 	}
