@@ -6,6 +6,7 @@ import (
 	"context"
 	"errors"
 	"fmt"
+	"log/slog"
 	"runtime"
 	"strings"
 	"testing"
@@ -145,5 +146,82 @@ func TestWaitAndRestart(t *testing.T) {
 				t.Errorf("Simulate = %v", err)
 			}
 		})
+	}
+}
+
+// What nobody has retrieved when the power is cut appears in the log.
+func TestFailuresBeforeACrash(t *testing.T) {
+	background := func(ctx context.Context) error {
+		asyncio.Go(ctx, explode)
+		asyncio.Go(ctx, func(context.Context) error { return errors.New("gone wrong") })
+		retrieved := asyncio.Go(ctx, func(context.Context) error { return errors.New("known") })
+		if err := retrieved.Wait(ctx); err == nil {
+			return errors.New("the task has not failed")
+		}
+		return asyncio.Sleep(ctx, time.Hour)
+	}
+	minute := func(ctx context.Context) error { return asyncio.Sleep(ctx, time.Minute) }
+	for _, test := range []struct {
+		name string
+		main func(ctx context.Context, h *asynciotest.Host) error
+	}{
+		{"the end of Run", func(ctx context.Context, h *asynciotest.Host) error { return minute(ctx) }},
+		{"Crash", func(ctx context.Context, h *asynciotest.Host) error {
+			if err := minute(ctx); err != nil {
+				return err
+			}
+			h.Crash()
+			return minute(ctx)
+		}},
+		{"a handler of the program", func(ctx context.Context, h *asynciotest.Host) error {
+			if err := minute(ctx); err != nil {
+				return err
+			}
+			h.Go(background, asyncio.WithExceptionHandler(func(*asyncio.EventLoop, *asyncio.ErrorContext) {
+				t.Error("a handler runs after the end")
+			}))
+			return minute(ctx)
+		}},
+	} {
+		t.Run(test.name, func(t *testing.T) {
+			leavesNothing(t)
+			n := asynciotest.NewNetwork(1)
+			h := n.Host("a")
+			h.Go(background)
+			failed, log := runNetwork(n, func(ctx context.Context) error { return test.main(ctx, h) })
+			if failed {
+				t.Error("the test has failed")
+			}
+			for _, want := range []string{"a: (program 1) level=ERROR msg=\"asyncio: error was never retrieved\"", "panic: oops", "gone wrong"} {
+				if !strings.Contains(log, want) {
+					t.Errorf("%q is not in the log:\n%s", want, log)
+				}
+			}
+			for _, wrong := range []string{"known", "crashed", "halted"} {
+				if strings.Contains(log, wrong) {
+					t.Errorf("%q is in the log:\n%s", wrong, log)
+				}
+			}
+		})
+	}
+}
+
+// The loops of programs log to the test, unless they have loggers.
+func TestProgramsLogToTheTest(t *testing.T) {
+	leavesNothing(t)
+	callback := func(ctx context.Context) error {
+		asyncio.RunningLoop(ctx).CallLater(time.Second, func() { panic("oops") })
+		return asyncio.Sleep(ctx, time.Minute)
+	}
+	var own strings.Builder
+	n := asynciotest.NewNetwork(1)
+	n.Host("a").Go(callback)
+	n.Host("b").Go(callback, asyncio.WithLogger(slog.New(slog.NewTextHandler(&own, nil))))
+	failed, log := runNetwork(n, func(ctx context.Context) error { return asyncio.Sleep(ctx, time.Hour) })
+	if failed || strings.Count(log, "panic: oops") != 1 || !strings.Contains(log, "1s  a: (program 1) level=ERROR") {
+		t.Errorf("failed: %v, the log is\n%s", failed, log)
+	}
+	if strings.Count(own.String(), "panic: oops") != 1 {
+		t.Errorf("the own log is\n%s", own.String())
 	}
 }

@@ -9,7 +9,6 @@ import (
 	"hash/fnv"
 	"math/rand/v2"
 	"net/netip"
-	"slices"
 	"sync/atomic"
 	"time"
 
@@ -306,7 +305,8 @@ type process struct {
 // RunCoroutine is the program's stack.
 func (q *process) RunCoroutine() {
 	p := q.program
-	opts := append(slices.Clone(p.opts), seam.LoopOption(seam.Seams{
+	opts := append(p.logging(), p.opts...)
+	opts = append(opts, seam.LoopOption(seam.Seams{
 		NewClock:   func() seam.Clock { return (*machine)(q) },
 		NewNetwork: func() (seam.Network, error) { return (*wire)(q), nil },
 		NewRandom:  func() seam.Random { return q.rand },

@@ -76,6 +76,9 @@ type Network struct {
 
 	mu    sync.Mutex
 	kicks []*process // whose Wake was called
+
+	testMu sync.Mutex
+	test   testing.TB // of Run, which takes what the loops log; nil without it, and after it
 }
 
 // An event is something that happens at a time of the network's clock.
@@ -145,11 +148,18 @@ func (n *Network) Events() uint64 { return n.steps }
 // asyncio.ErrDeadlock which names who waits for what. A panic of a program or of main is
 // an error, too, with its stack. Fatal is told the seed.
 //
+// What the loops of main and of programs log goes to the log of t, with the host, the
+// program and the virtual time, unless their options have a logger (asyncio.WithLogger).
+// That is where errors appear which nobody has retrieved, of tasks that nobody awaits for
+// instance, when a program ends or its host loses its power.
+//
 // A network can be run once. Run must be called from the goroutine of the test. main and
 // the mains of programs may use t.FailNow, which ends the test; in another task it fails
 // that task.
 func (n *Network) Run(t testing.TB, main func(ctx context.Context) error, opts ...asyncio.RunOption) {
 	t.Helper()
+	n.logTo(t)
+	defer n.logTo(nil)
 	if err := n.Simulate(main, opts...); err != nil {
 		t.Fatal(fmt.Errorf("seed %d: %w", n.seed, err))
 	}
