@@ -4,6 +4,7 @@ package asynciotest
 
 import (
 	"context"
+	"fmt"
 	"io/fs"
 	"maps"
 	"slices"
@@ -71,8 +72,14 @@ func newDisk(h *Host) *Disk {
 	}
 }
 
-// Configure changes what the disk is like from now on. What is on it stays.
-func (d *Disk) Configure(c DiskConfig) { d.config = c }
+// Configure changes what the disk is like from now on. What is on it stays. It panics if
+// the capacity is negative.
+func (d *Disk) Configure(c DiskConfig) {
+	if c.Capacity < 0 {
+		panic(fmt.Sprintf("asynciotest: a disk with a capacity of %d", c.Capacity))
+	}
+	d.config = c
+}
 
 // SetFault makes fault be called at the beginning of each operation from now on, with
 // the name of its method. The operation fails with the error that it returns, if it does, and

@@ -9,8 +9,10 @@ import (
 	"hash/fnv"
 	"math/rand/v2"
 	"net/netip"
+	"strings"
 	"sync/atomic"
 	"time"
+	"unicode"
 
 	"github.com/goasyncio/asyncio"
 	"github.com/goasyncio/asyncio/internal/coro"
@@ -42,12 +44,13 @@ type Host struct {
 
 // Host returns the host called name, and makes it if there is none yet. The first one
 // has the address 10.0.0.1, the next one 10.0.0.2, and so on. It panics if name is
-// empty or an IP address.
+// empty, localhost or an IP address, or has a space, a colon, a bracket or a control
+// character in it.
 func (n *Network) Host(name string) *Host {
 	if h := n.named[name]; h != nil {
 		return h
 	}
-	if _, err := netip.ParseAddr(name); err == nil || name == "" || name == "localhost" {
+	if _, err := netip.ParseAddr(name); err == nil || name == "" || name == "localhost" || strings.ContainsFunc(name, unfit) {
 		panic(fmt.Sprintf("asynciotest: %q is no name for a host", name))
 	}
 	id := len(n.hosts) // the outside is 0
@@ -66,6 +69,11 @@ func (n *Network) Host(name string) *Host {
 	n.at[h.addr] = h
 	h.Boot()
 	return h
+}
+
+// unfit reports whether a name with r in it could not stand in an address or a log.
+func unfit(r rune) bool {
+	return unicode.IsSpace(r) || !unicode.IsPrint(r) || strings.ContainsRune(":[]", r)
 }
 
 // Outside returns the host on which the main of Run runs.
@@ -201,8 +209,13 @@ func (h *Host) Wall() time.Time {
 
 // SetDescriptorLimit sets how many sockets the programs of the host may have open: one
 // more fails with syscall.EMFILE, and connections wait to be accepted. There is no
-// limit if n is 0, which is the default.
-func (h *Host) SetDescriptorLimit(n int) { h.limit = n }
+// limit if n is 0, which is the default. It panics if n is negative.
+func (h *Host) SetDescriptorLimit(n int) {
+	if n < 0 {
+		panic(fmt.Sprintf("asynciotest: SetDescriptorLimit(%d): the limit must not be negative", n))
+	}
+	h.limit = n
+}
 
 // FailLookups makes the look-ups of names on this host fail with err from now on; nil
 // ends that. Addresses that are numbers, and localhost, need no look-up.

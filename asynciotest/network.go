@@ -41,7 +41,8 @@ import (
 // after that it goes on without it, and the run can no longer be repeated.
 //
 // Unless something else is said, the methods of a Network, of its hosts, programs and
-// disks may be called before Run, and from the code that runs on the network.
+// disks may be called before Run, and from the code that runs on the network. Hosts that
+// are nil, or of another network, are a mistake that methods panic about.
 type Network struct {
 	seed     uint64
 	rand     *rand.Rand
@@ -105,9 +106,12 @@ func WithSocketBuffers(size int) NetworkOption {
 }
 
 // WithLogLimit sets how many entries the log of the network keeps, the latest: 10,000
-// by default, none if limit is 0.
+// by default, none if limit is 0. It panics if limit is negative.
 func WithLogLimit(limit int) NetworkOption {
-	return func(n *Network) { n.logLimit = max(0, limit) }
+	if limit < 0 {
+		panic(fmt.Sprintf("asynciotest: WithLogLimit(%d): the limit must not be negative", limit))
+	}
+	return func(n *Network) { n.logLimit = limit }
 }
 
 // NewNetwork returns a network without hosts, at time zero.
