@@ -50,6 +50,9 @@ func (l *EventLoop) Close() error {
 		l.audit.Closing(l.leftovers())
 		defer l.audit.Closed()
 	}
+	if l.halted() {
+		l.reportFailures()
+	}
 	err := l.shutDown()
 	if !l.halted() {
 		l.reportFailures()
@@ -178,8 +181,10 @@ func (l *EventLoop) forceTasks() {
 }
 
 // cutOff ends the tasks of a machine that has been switched off: none goes on but with
-// its deferred functions. Callbacks do not run.
+// its deferred functions. Callbacks do not run. What has failed before is reported
+// before: the errors of tasks that are cut off mean nothing.
 func (l *EventLoop) cutOff() {
+	l.reportFailures()
 	l.closing = true
 	for l.tasks.first != nil {
 		l.entry.drain(&l.ready)

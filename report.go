@@ -39,7 +39,7 @@ func (l *EventLoop) SetExceptionHandler(h ExceptionHandler) {
 // CallExceptionHandler gives ec to the exception handler. If the handler
 // panics, the default one reports both. It never panics itself.
 func (l *EventLoop) CallExceptionHandler(ec *ErrorContext) {
-	if l.handler == nil {
+	if l.handler == nil || l.halted() { // a program that was cut off runs no handlers
 		l.DefaultExceptionHandler(ec)
 		return
 	}

@@ -11,6 +11,7 @@ import (
 	"crypto/x509/pkix"
 	"math/big"
 	"net"
+	"slices"
 	"strings"
 	"time"
 )
@@ -19,9 +20,9 @@ import (
 // IP addresses, that are given, and the authority that clients have to trust. It is valid
 // from the day before the virtual clock's first to the year 2100, so that it is in real
 // time, too. The same names give the same certificate: packets of TLS have the same sizes
-// in each run. The key is no secret. It panics if there is no name.
+// in each run. The key is no secret. It panics if there is no name, or an empty one.
 func Certificate(names ...string) (tls.Certificate, *x509.CertPool) {
-	if len(names) == 0 {
+	if len(names) == 0 || slices.Contains(names, "") {
 		panic("asynciotest: a certificate for nobody")
 	}
 	authority := &x509.Certificate{

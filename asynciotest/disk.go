@@ -4,13 +4,16 @@ package asynciotest
 
 import (
 	"context"
+	"fmt"
 	"io/fs"
 	"maps"
 	"slices"
+	"strings"
 	"syscall"
 	"time"
 
 	"github.com/goasyncio/asyncio"
+	"github.com/goasyncio/asyncio/internal/seam"
 )
 
 // A Disk is the disk of a Host: files that grow at their end, in one directory. It
@@ -28,9 +31,11 @@ import (
 //		ReadFile(ctx context.Context, name string) ([]byte, error)
 //	}
 //
-// They are called from a task on the network, most often of a program on the disk's host.
-// Errors are *fs.PathError, and cancellations. After a crash of its host, a program has
-// no effect on the disk any more.
+// They are called from a task on the network, most often of a program on the disk's host,
+// with its context; else they return an *asyncio.UsageError. The other errors are
+// *fs.PathError, and cancellations. A name that is empty, "." or "..", or has a slash in
+// it, is an error that Is fs.ErrInvalid. After a crash of its host, a program has no
+// effect on the disk any more.
 type Disk struct {
 	host   *Host
 	names  *directory
@@ -71,8 +76,14 @@ func newDisk(h *Host) *Disk {
 	}
 }
 
-// Configure changes what the disk is like from now on. What is on it stays.
-func (d *Disk) Configure(c DiskConfig) { d.config = c }
+// Configure changes what the disk is like from now on. What is on it stays. It panics if
+// the capacity is negative.
+func (d *Disk) Configure(c DiskConfig) {
+	if c.Capacity < 0 {
+		panic(fmt.Sprintf("asynciotest: a disk with a capacity of %d", c.Capacity))
+	}
+	d.config = c
+}
 
 // SetFault makes fault be called at the beginning of each operation from now on, with
 // the name of its method. The operation fails with the error that it returns, if it does, and
@@ -81,7 +92,7 @@ func (d *Disk) SetFault(fault func(op, name string) error) { d.fault = fault }
 
 // Append appends p to the file called name, which it makes if there is none.
 func (d *Disk) Append(ctx context.Context, name string, p []byte) error {
-	if err := d.begin("Append", name); err != nil {
+	if err := d.begin(ctx, "Append", name); err != nil {
 		return err
 	}
 	f := d.names.files[name]
@@ -108,7 +119,7 @@ func (d *Disk) Append(ctx context.Context, name string, p []byte) error {
 // Sync makes durable what was appended to the file before it was called, and all that
 // was done to the names of files. If it fails, or is cancelled, it makes nothing durable.
 func (d *Disk) Sync(ctx context.Context, name string) error {
-	if err := d.begin("Sync", name); err != nil {
+	if err := d.begin(ctx, "Sync", name); err != nil {
 		return err
 	}
 	f, err := d.find("sync", name)
@@ -135,7 +146,7 @@ func (d *Disk) Sync(ctx context.Context, name string) error {
 // ReadFile returns the content of a file. If there is none, the error Is
 // fs.ErrNotExist.
 func (d *Disk) ReadFile(ctx context.Context, name string) ([]byte, error) {
-	if err := d.begin("ReadFile", name); err != nil {
+	if err := d.begin(ctx, "ReadFile", name); err != nil {
 		return nil, err
 	}
 	f, err := d.find("read", name)
@@ -151,7 +162,7 @@ func (d *Disk) ReadFile(ctx context.Context, name string) ([]byte, error) {
 
 // Truncate cuts a file off at size, which it must have at least.
 func (d *Disk) Truncate(ctx context.Context, name string, size int64) error {
-	if err := d.begin("Truncate", name); err != nil {
+	if err := d.begin(ctx, "Truncate", name); err != nil {
 		return err
 	}
 	f, err := d.find("truncate", name)
@@ -169,7 +180,7 @@ func (d *Disk) Truncate(ctx context.Context, name string, size int64) error {
 
 // Rename gives a file another name, and removes the file that had it before, at once.
 func (d *Disk) Rename(ctx context.Context, from, to string) error {
-	if err := d.begin("Rename", from); err != nil {
+	if err := d.begin(ctx, "Rename", from, to); err != nil {
 		return err
 	}
 	f, err := d.find("rename", from)
@@ -185,7 +196,7 @@ func (d *Disk) Rename(ctx context.Context, from, to string) error {
 
 // Remove removes a file.
 func (d *Disk) Remove(ctx context.Context, name string) error {
-	if err := d.begin("Remove", name); err != nil {
+	if err := d.begin(ctx, "Remove", name); err != nil {
 		return err
 	}
 	if _, err := d.find("remove", name); err != nil {
@@ -197,15 +208,25 @@ func (d *Disk) Remove(ctx context.Context, name string) error {
 
 // List returns the names of all files, in order.
 func (d *Disk) List(ctx context.Context) ([]string, error) {
-	if err := d.begin("List", ""); err != nil {
+	if err := d.begin(ctx, "List"); err != nil {
 		return nil, err
 	}
 	return slices.Sorted(maps.Keys(d.names.files)), nil
 }
 
-// begin says why an operation cannot be done.
-func (d *Disk) begin(op, name string) error {
-	if q := d.host.net.acting; q != nil && q.halted {
+// begin says why an operation with some names cannot be done.
+func (d *Disk) begin(ctx context.Context, op string, names ...string) error {
+	caller, err := d.caller(ctx, "Disk."+op)
+	if err != nil {
+		return err
+	}
+	name := ""
+	for i := len(names) - 1; i >= 0; i-- {
+		if name = names[i]; !fs.ValidPath(name) || name == "." || strings.Contains(name, "/") {
+			return &fs.PathError{Op: op, Path: name, Err: fs.ErrInvalid}
+		}
+	}
+	if caller.halted {
 		return &fs.PathError{Op: op, Path: name, Err: ErrCrashed}
 	}
 	if d.fault != nil {
@@ -214,6 +235,30 @@ func (d *Disk) begin(op, name string) error {
 		}
 	}
 	return nil
+}
+
+// caller returns the process whose task calls the method op with ctx.
+func (d *Disk) caller(ctx context.Context, op string) (q *process, err error) {
+	if ctx == nil {
+		return nil, &asyncio.UsageError{Op: op, Cause: asyncio.ErrBadArgument, Text: "the context is nil"}
+	}
+	defer func() {
+		if p := recover(); p != nil {
+			usage, ok := p.(*asyncio.UsageError)
+			if !ok {
+				panic(p)
+			}
+			err = &asyncio.UsageError{Op: op, Cause: usage.Cause, Text: usage.Text}
+		}
+	}()
+	m, ok := seam.ClockOf(ctx, op).(*machine)
+	if !ok || m.net != d.host.net {
+		return nil, &asyncio.UsageError{Op: op, Cause: asyncio.ErrWrongLoop, Text: "the disk belongs to a network, and the context to a loop that is not on it"}
+	}
+	if asyncio.CurrentTask(ctx) == nil {
+		return nil, &asyncio.UsageError{Op: op, Cause: asyncio.ErrOutsideTask, Text: "it may suspend; call it in a task"}
+	}
+	return (*process)(m), nil
 }
 
 // take suspends the task for the time of an operation.

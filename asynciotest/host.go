@@ -9,9 +9,10 @@ import (
 	"hash/fnv"
 	"math/rand/v2"
 	"net/netip"
-	"slices"
+	"strings"
 	"sync/atomic"
 	"time"
+	"unicode"
 
 	"github.com/goasyncio/asyncio"
 	"github.com/goasyncio/asyncio/internal/coro"
@@ -43,12 +44,13 @@ type Host struct {
 
 // Host returns the host called name, and makes it if there is none yet. The first one
 // has the address 10.0.0.1, the next one 10.0.0.2, and so on. It panics if name is
-// empty or an IP address.
+// empty, localhost or an IP address, or has a space, a colon, a bracket or a control
+// character in it.
 func (n *Network) Host(name string) *Host {
 	if h := n.named[name]; h != nil {
 		return h
 	}
-	if _, err := netip.ParseAddr(name); err == nil || name == "" || name == "localhost" {
+	if _, err := netip.ParseAddr(name); err == nil || name == "" || name == "localhost" || strings.ContainsFunc(name, unfit) {
 		panic(fmt.Sprintf("asynciotest: %q is no name for a host", name))
 	}
 	id := len(n.hosts) // the outside is 0
@@ -67,6 +69,11 @@ func (n *Network) Host(name string) *Host {
 	n.at[h.addr] = h
 	h.Boot()
 	return h
+}
+
+// unfit reports whether a name with r in it could not stand in an address or a log.
+func unfit(r rune) bool {
+	return unicode.IsSpace(r) || !unicode.IsPrint(r) || strings.ContainsRune(":[]", r)
 }
 
 // Outside returns the host on which the main of Run runs.
@@ -202,8 +209,13 @@ func (h *Host) Wall() time.Time {
 
 // SetDescriptorLimit sets how many sockets the programs of the host may have open: one
 // more fails with syscall.EMFILE, and connections wait to be accepted. There is no
-// limit if n is 0, which is the default.
-func (h *Host) SetDescriptorLimit(n int) { h.limit = n }
+// limit if n is 0, which is the default. It panics if n is negative.
+func (h *Host) SetDescriptorLimit(n int) {
+	if n < 0 {
+		panic(fmt.Sprintf("asynciotest: SetDescriptorLimit(%d): the limit must not be negative", n))
+	}
+	h.limit = n
+}
 
 // FailLookups makes the look-ups of names on this host fail with err from now on; nil
 // ends that. Addresses that are numbers, and localhost, need no look-up.
@@ -219,12 +231,12 @@ type Program struct {
 	current *process // nil when it has ended
 	runs    int
 
-	lost     bool // ended by a crash
-	done     bool
-	err      error
-	asked    bool // somebody has looked at err
-	panicked any
-	waiters  []func()
+	lost    bool // ended by a crash
+	done    bool
+	err     error
+	named   bool // err names the program
+	asked   bool // somebody has looked at err, or is going to
+	waiters []func(err error)
 }
 
 // String returns the host and the name of the program.
@@ -237,32 +249,40 @@ func (p *Program) Host() *Host { return p.host }
 func (p *Program) Running() bool { return !p.done }
 
 // Err returns the error that the program has ended with: that of its main, ErrCrashed
-// after a crash, nil while it runs.
+// after a crash, nil while it runs, after a Restart among others. If its main has
+// panicked, or has returned the panic of something that it has waited for, the error
+// names the program and wraps the *asyncio.PanicError, which has the stack.
 func (p *Program) Err() error {
 	p.asked = p.asked || p.done
 	return p.err
 }
 
-// Wait suspends the calling task, of whatever program, until this one has ended, and
-// returns Err; or the cancellation, which does not touch the program.
+// Wait suspends the calling task, of whatever program, until the run of this one that
+// is under way has ended, and returns the error of that run, see Err; or the
+// cancellation, which does not touch the program. If none is under way it returns Err at
+// once. A run that a Crash or a Restart ends has the error ErrCrashed, whatever becomes
+// of the next one: to wait for that, call Wait again after the Restart.
 func (p *Program) Wait(ctx context.Context) error {
 	p.asked = true
-	if !p.done {
-		f := asyncio.NewFuture[struct{}](ctx)
-		p.waiters = append(p.waiters, func() {
-			f.Loop().CallSoonThreadsafe(func() { f.SetResult(struct{}{}) })
-		})
-		if _, err := f.Await(ctx); err != nil {
-			return err
-		}
+	if p.done {
+		return p.err
 	}
-	return p.err
+	var result error
+	f := asyncio.NewFuture[struct{}](ctx)
+	p.waiters = append(p.waiters, func(err error) {
+		result = err
+		f.Loop().CallSoonThreadsafe(func() { f.SetResult(struct{}{}) })
+	})
+	if _, err := f.Await(ctx); err != nil {
+		return err
+	}
+	return result
 }
 
 // launch starts the program as a new process.
 func (p *Program) launch() {
 	p.runs++
-	p.lost, p.done, p.err = false, false, nil
+	p.lost, p.done, p.err, p.named, p.asked = false, false, nil, false, false
 	h := fnv.New64a()
 	fmt.Fprintf(h, "%s/%s/%d", p.host.name, p.name, p.runs)
 	q := &process{program: p, net: p.host.net, stack: p.host.stack, rand: rand.NewPCG(p.host.net.seed, h.Sum64())}
@@ -298,12 +318,40 @@ type process struct {
 // RunCoroutine is the program's stack.
 func (q *process) RunCoroutine() {
 	p := q.program
-	opts := append(slices.Clone(p.opts), seam.LoopOption(seam.Seams{
+	opts := append(p.logging(), p.opts...)
+	opts = append(opts, seam.LoopOption(seam.Seams{
 		NewClock:   func() seam.Clock { return (*machine)(q) },
 		NewNetwork: func() (seam.Network, error) { return (*wire)(q), nil },
 		NewRandom:  func() seam.Random { return q.rand },
 	}).(asyncio.RunOption))
-	q.err = asyncio.Run(context.Background(), p.main, opts...)
+	var cargo *carried
+	q.err = asyncio.Run(context.Background(), func(ctx context.Context) error {
+		err := p.main(ctx)
+		if _, panicked := errors.AsType[*asyncio.PanicError](err); panicked {
+			cargo = &carried{err: err}
+			return cargo
+		}
+		return err
+	}, opts...)
+	if cargo != nil {
+		cargo.landed = true
+	}
+}
+
+// A carried error is one that main has returned and that wraps a panic. asyncio.Run
+// must not see that: it would panic, and drop what is around it.
+type carried struct {
+	err    error
+	landed bool
+}
+
+func (c *carried) Error() string { return c.err.Error() }
+
+func (c *carried) Unwrap() error {
+	if c.landed {
+		return c.err
+	}
+	return nil
 }
 
 // wake gives the process a turn, if it waits.
@@ -345,10 +393,11 @@ func (q *process) ended(status coro.Status) {
 	switch {
 	case q.halted:
 	case status == coro.Panicked:
-		p.panicked, _ = q.co.Panic()
-		q.err, _ = p.panicked.(error) // asyncio.Run panics with a *PanicError
-		if q.err == nil {
-			q.err = fmt.Errorf("panic: %v", p.panicked)
+		value, stack := q.co.Panic()
+		if err, ok := value.(*asyncio.PanicError); ok { // of asyncio.Run
+			q.err = err
+		} else {
+			q.err = &asyncio.PanicError{Value: value, Stack: stack}
 		}
 	case status == coro.Exited:
 		q.net.exited = true
@@ -359,6 +408,9 @@ func (q *process) ended(status coro.Status) {
 	}
 	(*machine)(q).Working(0)
 	if p.current == q {
+		if _, p.named = errors.AsType[*asyncio.PanicError](q.err); p.named {
+			q.err = fmt.Errorf("%v: %w", p, q.err)
+		}
 		p.finish(q.err)
 	}
 }
@@ -369,7 +421,7 @@ func (p *Program) finish(err error) {
 	p.done, p.err = true, err
 	p.host.net.record(LogEntry{Kind: ProgramEnded, From: p.host})
 	for _, tell := range p.waiters {
-		tell()
+		tell(err)
 	}
 	p.waiters = nil
 }

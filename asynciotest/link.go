@@ -15,23 +15,34 @@ import (
 // A Distribution draws a random time.
 type Distribution func(r *rand.Rand) time.Duration
 
-// Fixed is always d.
+// Fixed is always d. It panics if d is negative.
 func Fixed(d time.Duration) Distribution {
+	if d < 0 {
+		panic(fmt.Sprintf("asynciotest: Fixed(%v): the time must not be negative", d))
+	}
 	return func(*rand.Rand) time.Duration { return d }
 }
 
-// Uniform is anything from low to high, each as likely as the other.
+// Uniform is anything from low to high, each as likely as the other. It panics if low is
+// negative, or above high.
 func Uniform(low, high time.Duration) Distribution {
+	if low < 0 || high < low {
+		panic(fmt.Sprintf("asynciotest: Uniform(%v, %v): the times must not be negative, and the lower one comes first", low, high))
+	}
 	return func(r *rand.Rand) time.Duration {
-		if high <= low {
+		if high == low {
 			return low
 		}
 		return low + time.Duration(r.Int64N(int64(high-low)+1))
 	}
 }
 
-// Normal is the normal distribution, without what is below zero.
+// Normal is the normal distribution, without what is below zero. It panics if mean or
+// deviation is negative.
 func Normal(mean, deviation time.Duration) Distribution {
+	if mean < 0 || deviation < 0 {
+		panic(fmt.Sprintf("asynciotest: Normal(%v, %v): the times must not be negative", mean, deviation))
+	}
 	return func(r *rand.Rand) time.Duration {
 		return max(0, mean+time.Duration(r.NormFloat64()*float64(deviation)))
 	}
@@ -39,7 +50,11 @@ func Normal(mean, deviation time.Duration) Distribution {
 
 // LongTail is a log-normal distribution: half of all times are below median, and one in
 // a hundred is above tail. It is how long servers and networks take that are mostly fast.
+// It panics if median is negative, or above tail.
 func LongTail(median, tail time.Duration) Distribution {
+	if median < 0 || tail < median {
+		panic(fmt.Sprintf("asynciotest: LongTail(%v, %v): the times must not be negative, and the tail is above the median", median, tail))
+	}
 	sigma := math.Log(float64(max(tail, median, 1))/float64(max(median, 1))) / 2.326
 	return func(r *rand.Rand) time.Duration {
 		return time.Duration(float64(median) * math.Exp(sigma*r.NormFloat64()))
@@ -98,6 +113,18 @@ type link struct {
 // clear reports whether packets get through.
 func (l *link) clear() bool { return !l.cut && !l.held }
 
+// check panics if one of the hosts that were given to the method op is none of n's.
+func (n *Network) check(op string, hosts ...*Host) {
+	for _, h := range hosts {
+		switch {
+		case h == nil:
+			panic(fmt.Sprintf("asynciotest: %s: the host is nil", op))
+		case h.net != n:
+			panic(fmt.Sprintf("asynciotest: %s: host %v belongs to another network", op, h))
+		}
+	}
+}
+
 // between matches the connections of two hosts.
 func between(a, b *Host) func(c *stream) bool {
 	return func(c *stream) bool { return c.across(a, b) || c.across(b, a) }
@@ -125,7 +152,10 @@ func (n *Network) link(from, to *Host) *link {
 // SetLink changes the link from one host to another, in this direction, for the
 // packets that are sent from now on. from and to may be the same host, whose packets
 // to itself otherwise take no time.
-func (n *Network) SetLink(from, to *Host, l Link) { n.link(from, to).Link = l.checked() }
+func (n *Network) SetLink(from, to *Host, l Link) {
+	n.check("SetLink", from, to)
+	n.link(from, to).Link = l.checked()
+}
 
 // SetLinks changes the links between all different hosts, those that are made later
 // among them.
@@ -146,6 +176,7 @@ func (n *Network) SetLinks(l Link) {
 // is healed, or until the connection fails after 15 attempts with syscall.ETIMEDOUT. One
 // on which nothing is to be sent fails by its keep-alive, after 150 s by default.
 func (n *Network) Cut(from, to *Host) {
+	n.check("Cut", from, to)
 	l := n.link(from, to)
 	if l.cut {
 		return
@@ -157,6 +188,7 @@ func (n *Network) Cut(from, to *Host) {
 
 // Heal ends a Cut.
 func (n *Network) Heal(from, to *Host) {
+	n.check("Heal", from, to)
 	l := n.link(from, to)
 	if !l.cut {
 		return
@@ -170,6 +202,9 @@ func (n *Network) Heal(from, to *Host) {
 // Partition cuts all links between hosts of different groups, both ways. Hosts that
 // are in no group keep their links.
 func (n *Network) Partition(groups ...[]*Host) {
+	for _, g := range groups {
+		n.check("Partition", g...)
+	}
 	for i, a := range groups {
 		for j, b := range groups {
 			if i == j {
@@ -197,6 +232,7 @@ func (n *Network) HealAll() {
 // direction, until Release. Nothing is lost; but kernels lose their patience with what
 // does not answer for minutes, as with Cut.
 func (n *Network) Hold(from, to *Host) {
+	n.check("Hold", from, to)
 	l := n.link(from, to)
 	if !l.held {
 		l.held = true
@@ -207,6 +243,7 @@ func (n *Network) Hold(from, to *Host) {
 
 // Release lets the packets that Hold has kept back arrive now, in order.
 func (n *Network) Release(from, to *Host) {
+	n.check("Release", from, to)
 	l := n.link(from, to)
 	if !l.held {
 		return
@@ -222,6 +259,7 @@ func (n *Network) Release(from, to *Host) {
 
 // Reset breaks all connections between two hosts: both ends see a reset.
 func (n *Network) Reset(a, b *Host) {
+	n.check("Reset", a, b)
 	for _, h := range [...]*Host{a, b} {
 		if h.stack == nil {
 			continue
@@ -238,6 +276,7 @@ func (n *Network) Reset(a, b *Host) {
 // had forgotten them. The program on a sees a reset; b is told nothing, until it sends
 // something, which a answers with a reset.
 func (n *Network) Forget(a, b *Host) {
+	n.check("Forget", a, b)
 	if a.stack == nil {
 		return
 	}

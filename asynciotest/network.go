@@ -41,7 +41,8 @@ import (
 // after that it goes on without it, and the run can no longer be repeated.
 //
 // Unless something else is said, the methods of a Network, of its hosts, programs and
-// disks may be called before Run, and from the code that runs on the network.
+// disks may be called before Run, and from the code that runs on the network. Hosts that
+// are nil, or of another network, are a mistake that methods panic about.
 type Network struct {
 	seed     uint64
 	rand     *rand.Rand
@@ -76,6 +77,9 @@ type Network struct {
 
 	mu    sync.Mutex
 	kicks []*process // whose Wake was called
+
+	testMu sync.Mutex
+	test   testing.TB // of Run, which takes what the loops log; nil without it, and after it
 }
 
 // An event is something that happens at a time of the network's clock.
@@ -102,9 +106,12 @@ func WithSocketBuffers(size int) NetworkOption {
 }
 
 // WithLogLimit sets how many entries the log of the network keeps, the latest: 10,000
-// by default, none if limit is 0.
+// by default, none if limit is 0. It panics if limit is negative.
 func WithLogLimit(limit int) NetworkOption {
-	return func(n *Network) { n.logLimit = max(0, limit) }
+	if limit < 0 {
+		panic(fmt.Sprintf("asynciotest: WithLogLimit(%d): the limit must not be negative", limit))
+	}
+	return func(n *Network) { n.logLimit = limit }
 }
 
 // NewNetwork returns a network without hosts, at time zero.
@@ -142,20 +149,28 @@ func (n *Network) Events() uint64 { return n.steps }
 // started on the hosts. When main returns, the power is cut: all hosts stop as in a
 // crash. Run ends the test with Fatal if there is an error: of main, or of a program
 // whose end nobody has waited for. When nothing can ever happen any more, that is an
-// asyncio.ErrDeadlock which names who waits for what. Fatal is told the seed, too.
+// asyncio.ErrDeadlock which names who waits for what. A panic of a program or of main is
+// an error, too, with its stack. Fatal is told the seed.
+//
+// What the loops of main and of programs log goes to the log of t, with the host, the
+// program and the virtual time, unless their options have a logger (asyncio.WithLogger).
+// That is where errors appear which nobody has retrieved, of tasks that nobody awaits for
+// instance, when a program ends or its host loses its power.
 //
 // A network can be run once. Run must be called from the goroutine of the test. main and
 // the mains of programs may use t.FailNow, which ends the test; in another task it fails
 // that task.
 func (n *Network) Run(t testing.TB, main func(ctx context.Context) error, opts ...asyncio.RunOption) {
 	t.Helper()
+	n.logTo(t)
+	defer n.logTo(nil)
 	if err := n.Simulate(main, opts...); err != nil {
 		t.Fatal(fmt.Errorf("seed %d: %w", n.seed, err))
 	}
 }
 
-// Simulate is Run without a test: it returns the error. A panic of main goes on in
-// Simulate. If the main of any program calls runtime.Goexit, as FailNow does, the
+// Simulate is Run without a test: it returns the error. A panic of main is an error like
+// that of any program, see Program.Err. If the main of any program calls runtime.Goexit, as FailNow does, the
 // simulation ends there and then, and the goroutine of Simulate exits.
 func (n *Network) Simulate(main func(ctx context.Context) error, opts ...asyncio.RunOption) error {
 	if n.over || n.running {
@@ -165,7 +180,6 @@ func (n *Network) Simulate(main func(ctx context.Context) error, opts ...asyncio
 	runtime.LockOSThread()
 	defer runtime.UnlockOSThread()
 	p := n.outside.start("main", main, opts)
-	p.asked = true
 	complete := false
 	defer func() {
 		if !complete { // a panic in a hook of the test: leave nothing behind
@@ -175,13 +189,10 @@ func (n *Network) Simulate(main func(ctx context.Context) error, opts ...asyncio
 	err := n.loop(p)
 	complete = true
 	n.finish()
-	switch {
-	case p.panicked != nil:
-		panic(p.panicked)
-	case n.exited:
+	if n.exited {
 		runtime.Goexit()
 	}
-	return errors.Join(err, n.failures())
+	return errors.Join(err, n.failures(p))
 }
 
 // loop lets things happen until p has ended.
@@ -303,11 +314,15 @@ func (n *Network) finish() {
 	n.coros.Close()
 }
 
-// failures joins the errors of the programs that nobody has asked for.
-func (n *Network) failures() error {
+// failures joins the errors of the programs, other than main, that nobody has asked for.
+func (n *Network) failures(main *Program) error {
 	var errs []error
 	for _, p := range n.programs {
-		if p.done && p.err != nil && !p.asked && p.err != ErrCrashed {
+		switch {
+		case p == main || !p.done || p.err == nil || p.asked || p.err == ErrCrashed:
+		case p.named:
+			errs = append(errs, p.err)
+		default:
 			errs = append(errs, fmt.Errorf("%v: %w", p, p.err))
 		}
 	}

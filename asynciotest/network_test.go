@@ -237,15 +237,13 @@ func TestNetworkPrograms(t *testing.T) {
 		leavesNothing(t)
 		n := asynciotest.NewNetwork(1)
 		n.Host("a").Go(echo)
-		defer func() {
-			if p, ok := recover().(*asyncio.PanicError); !ok || p.Value != "oops" {
-				t.Errorf("recovered %v", p)
-			}
-		}()
-		n.Simulate(func(ctx context.Context) error {
+		err := n.Simulate(func(ctx context.Context) error {
 			asyncio.Sleep(ctx, time.Second)
 			panic("oops")
 		})
+		if p, ok := errors.AsType[*asyncio.PanicError](err); !ok || p.Value != "oops" || !strings.HasPrefix(err.Error(), "outside (main): panic: oops\n") {
+			t.Errorf("Simulate = %v", err)
+		}
 	})
 	t.Run("a panic of a program", func(t *testing.T) {
 		leavesNothing(t)

@@ -1,0 +1,136 @@
+// Tests of arguments that make no sense.
+
+package asynciotest_test
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"io/fs"
+	"slices"
+	"strings"
+	"testing"
+	"time"
+
+	"github.com/goasyncio/asyncio"
+	"github.com/goasyncio/asyncio/asynciotest"
+)
+
+func TestNetworkMistakes(t *testing.T) {
+	n := asynciotest.NewNetwork(1)
+	a, other := n.Host("a"), asynciotest.NewNetwork(1).Host("stranger")
+	mistakes := map[string]func(){
+		"Fixed(-1s)":               func() { asynciotest.Fixed(-time.Second) },
+		"Uniform(-1s, 1s)":         func() { asynciotest.Uniform(-time.Second, time.Second) },
+		"Uniform(2s, 1s)":          func() { asynciotest.Uniform(2*time.Second, time.Second) },
+		"Normal(-1s, 1s)":          func() { asynciotest.Normal(-time.Second, time.Second) },
+		"Normal(1s, -1s)":          func() { asynciotest.Normal(time.Second, -time.Second) },
+		"LongTail(-1s, 1s)":        func() { asynciotest.LongTail(-time.Second, time.Second) },
+		"LongTail(2s, 1s)":         func() { asynciotest.LongTail(2*time.Second, time.Second) },
+		"WithLogLimit(-1)":         func() { asynciotest.WithLogLimit(-1) },
+		"buffers of -1 bytes":      func() { asynciotest.WithSocketBuffers(-1) },
+		"SetDescriptorLimit(-1)":   func() { a.SetDescriptorLimit(-1) },
+		"a capacity of -1":         func() { a.Disk().Configure(asynciotest.DiskConfig{Capacity: -1}) },
+		"a certificate for nobody": func() { asynciotest.Certificate("a", "") },
+		"Partition: host stranger belongs to another network": func() {
+			n.Partition([]*asynciotest.Host{n.Outside(), a}, []*asynciotest.Host{other})
+		},
+	}
+	for _, name := range []string{"", "localhost", "10.0.0.1", "::1", "a b", "a:80", "a\n", "a\tb", "[a]", "a\x00"} {
+		mistakes[fmt.Sprintf("%q is no name for a host", name)] = func() { n.Host(name) }
+	}
+	for op, do := range map[string]func(from, to *asynciotest.Host){
+		"SetLink": func(from, to *asynciotest.Host) { n.SetLink(from, to, asynciotest.Link{}) },
+		"Cut":     n.Cut, "Heal": n.Heal, "Hold": n.Hold, "Release": n.Release, "Reset": n.Reset, "Forget": n.Forget,
+	} {
+		mistakes[op+": the host is nil"] = func() { do(a, nil) }
+		mistakes[op+": host stranger belongs to another network"] = func() { do(other, a) }
+	}
+	for want, do := range mistakes {
+		func() {
+			defer func() {
+				text, _ := recover().(string)
+				if !strings.HasPrefix(text, "asynciotest: ") || !strings.Contains(text, want) {
+					t.Errorf("the panic is %q, want %q", text, want)
+				}
+			}()
+			do()
+		}()
+	}
+	for _, e := range n.Log() {
+		t.Errorf("something has happened: %v", e)
+	}
+	for _, name := range []string{"b", "db-1.example.org", "north_2", "Zürich"} {
+		n.Host(name)
+	}
+}
+
+// The methods of a disk want the context of the task that calls them.
+func TestDiskMistakes(t *testing.T) {
+	leavesNothing(t)
+	n := asynciotest.NewNetwork(1)
+	h := n.Host("a")
+	d := h.Disk()
+	methods := map[string]func(ctx context.Context, name string) error{
+		"Append":   func(ctx context.Context, name string) error { return d.Append(ctx, name, []byte("x")) },
+		"Sync":     d.Sync,
+		"ReadFile": func(ctx context.Context, name string) error { _, err := d.ReadFile(ctx, name); return err },
+		"Truncate": func(ctx context.Context, name string) error { return d.Truncate(ctx, name, 0) },
+		"Rename":   func(ctx context.Context, name string) error { return d.Rename(ctx, name, "new") },
+		"Remove":   d.Remove,
+		"List":     func(ctx context.Context, name string) error { _, err := d.List(ctx); return err },
+	}
+	var foreign context.Context
+	h.Go(func(ctx context.Context) error {
+		foreign = ctx
+		return asyncio.Sleep(ctx, time.Hour)
+	})
+	n.Run(t, func(ctx context.Context) error {
+		if err := d.Append(ctx, "f", nil); err != nil {
+			return err
+		}
+		if err := asyncio.Sleep(ctx, time.Second); err != nil {
+			return err
+		}
+		mistaken := func(what, method string, err, cause error) {
+			usage, ok := errors.AsType[*asyncio.UsageError](err)
+			if !ok || usage.Op != "Disk."+method || usage.Cause != cause {
+				t.Errorf("%s, %s: %v", method, what, err)
+			}
+		}
+		for method, do := range methods {
+			mistaken("nil", method, do(nil, "f"), asyncio.ErrBadArgument)
+			mistaken("Background", method, do(context.Background(), "f"), asyncio.ErrOutsideTask)
+			mistaken("another host's", method, do(foreign, "f"), asyncio.ErrWrongLoop)
+			ran := asyncio.NewFuture[struct{}](ctx)
+			asyncio.RunningLoop(ctx).CallSoon(func() {
+				mistaken("a callback", method, do(ctx, "f"), asyncio.ErrOutsideTask)
+				ran.SetResult(struct{}{})
+			})
+			if err := ran.Wait(ctx); err != nil {
+				return err
+			}
+			for _, name := range []string{"", ".", "..", "/", "a/b", "/f"} {
+				if err := do(ctx, name); method != "List" && !errors.Is(err, fs.ErrInvalid) {
+					t.Errorf("%s(%q) = %v", method, name, err)
+				}
+			}
+		}
+		if err := d.Rename(ctx, "f", "a/b"); !errors.Is(err, fs.ErrInvalid) {
+			t.Errorf("Rename = %v", err)
+		}
+		if names, err := d.List(ctx); err != nil || !slices.Equal(names, []string{"f"}) {
+			t.Errorf("List = %q, %v", names, err)
+		}
+		return nil
+	})
+	asynciotest.Run(t, func(ctx context.Context) error {
+		for method, do := range methods {
+			var usage *asyncio.UsageError
+			if err := do(ctx, "f"); !errors.As(err, &usage) || usage.Cause != asyncio.ErrWrongLoop {
+				t.Errorf("%s outside the network: %v", method, err)
+			}
+		}
+		return nil
+	})
+}
