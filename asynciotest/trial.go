@@ -136,6 +136,7 @@ func (t *trial) endless(queue []waiting) {
 type outcome struct {
 	seed    uint64
 	trial   *trial
+	loops   uint64 // calls of Sim.Run
 	failed  bool
 	skipped bool
 	log     string
@@ -167,10 +168,18 @@ func perform(outer testing.TB, seed uint64, t *trial, f func(testing.TB, *Sim)) 
 	go func() {
 		defer close(ended)
 		defer tt.cleanUp()
+		returned := false
+		defer func() {
+			if !returned && !tt.Failed() && !tt.Skipped() {
+				tt.Fail()
+				tt.write("the run was left by runtime.Goexit, neither by FailNow nor by SkipNow of its own t")
+			}
+		}()
 		tt.guard(func() { f(tt, sim) })
+		returned = true
 	}()
 	<-ended
-	return &outcome{seed: seed, trial: t, failed: tt.failed, skipped: tt.skipped, log: tt.log.String()}
+	return &outcome{seed: seed, trial: t, loops: sim.runs, failed: tt.failed, skipped: tt.skipped, log: tt.log.String()}
 }
 
 // guard calls f and takes a panic for a failure.
