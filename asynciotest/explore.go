@@ -176,8 +176,9 @@ func FirstSeed(seed uint64) ExploreOption {
 }
 
 // StepLimit sets how many turns a run may take. After them everything is cancelled,
-// and Sim.Run returns ErrEndless; a task that ignores its cancellation goes on. The
-// default is a million. It panics if n is not positive.
+// and Sim.Run returns ErrEndless; a task that ignores its cancellation and awaits ten
+// thousand times more fails the run, and is ended as by FailNow. The default is a
+// million. It panics if n is not positive.
 func StepLimit(n int) ExploreOption {
 	if n < 1 {
 		panic(fmt.Sprintf("asynciotest: StepLimit(%d): the limit must be positive", n))

@@ -41,6 +41,9 @@ var ErrInjected = errors.New("asynciotest: injected fault")
 // and the command that repeats the run. What Explore says of t holds here too, but the
 // runs come one after another.
 //
+// A task that ignores its cancellation, and awaits ten thousand times more while no time
+// passes on the loop's clock, fails the run and is ended as by FailNow.
+//
 // It is a failure if there is no place for a fault: if f never calls Sim.Run or skips
 // every run, if no task ever waits, or none of the name that OnlyTask gives. It panics
 // if f or an option is nil.

@@ -27,8 +27,34 @@ func sleeper(t testing.TB, sim *asynciotest.Sim) {
 	}))
 }
 
+// retries goes on whatever happens.
+func retries(t testing.TB, sim *asynciotest.Sim) {
+	sim.Run(func(ctx context.Context) error {
+		for i := 0; i < 3; {
+			if asyncio.Sleep(ctx, time.Second) == nil {
+				i++
+			}
+		}
+		return nil
+	})
+}
+
+// spins never ends, and cannot be ended when it is cancelled.
+func spins(t testing.TB, sim *asynciotest.Sim) {
+	sim.Run(func(ctx context.Context) error {
+		spinner := asyncio.Go(ctx, func(ctx context.Context) error {
+			for {
+				_ = asyncio.Yield(ctx)
+			}
+		}, asyncio.WithName("spinner"))
+		return spinner.Wait(ctx)
+	})
+}
+
 // testNothing are programs for TestProgram.
 var testNothing = map[string]func(t *testing.T){
+	"retries":         func(t *testing.T) { asynciotest.CancelEverywhere(t, retries) },
+	"spins":           func(t *testing.T) { asynciotest.Explore(t, 2, spins, asynciotest.StepLimit(100)) },
 	"explore 0":       func(t *testing.T) { asynciotest.Explore(t, 0, sleeper) },
 	"explore -3":      func(t *testing.T) { asynciotest.Explore(t, -3, sleeper) },
 	"explore skipped": func(t *testing.T) { asynciotest.Explore(t, 5, skipped) },
@@ -127,6 +153,42 @@ func TestNamesOfRuns(t *testing.T) {
 			t.Errorf("%s with the name %s says\n%s", program, name, out)
 		}
 	}
+}
+
+// A task that ignores its cancellation is told with its place, and does not hang the
+// test.
+func TestIgnoredCancellation(t *testing.T) {
+	for program, says := range map[string][]string{
+		"retries": {"task main is cancelled when it waits, nothing_test.go:", "task main is cancelled, but has gone on awaiting 10000 times: nothing_test.go:", "in Sleep"},
+		"spins":   {"task spinner is cancelled, but has gone on awaiting 10000 times: nothing_test.go:", "in Yield"},
+	} {
+		t.Run(program, func(t *testing.T) {
+			out := explored(t, program)
+			for _, want := range says {
+				if !strings.Contains(out, want) {
+					t.Errorf("it does not say %q:\n%s", want, out)
+				}
+			}
+		})
+	}
+}
+
+// A clean-up may await as often as it likes while time passes.
+func TestLongCleanup(t *testing.T) {
+	asynciotest.CancelEverywhere(t, func(t testing.TB, sim *asynciotest.Sim) {
+		tolerable(t, sim.Run(func(ctx context.Context) error {
+			err := asyncio.Sleep(ctx, time.Second)
+			if err == nil {
+				return nil
+			}
+			for range 20_000 {
+				if failed := asyncio.Sleep(asyncio.CleanupContext(ctx), time.Second); failed != nil {
+					t.Error(failed)
+				}
+			}
+			return err
+		}))
+	})
 }
 
 func TestNilArguments(t *testing.T) {
