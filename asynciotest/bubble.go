@@ -4,6 +4,7 @@ package asynciotest
 
 import (
 	"context"
+	"slices"
 	"testing"
 	"testing/synctest"
 
@@ -28,9 +29,16 @@ import (
 //
 // The time begins at midnight on 1 January 2000, UTC. main is given the values and
 // the cancellation of t.Context. All goroutines that are started in the bubble must end
-// before the test does; t.Run and t.Parallel cannot be used in it.
+// before the test does; t.Run and t.Parallel cannot be used in it. It panics if main or
+// an option is nil.
 func RunInBubble(t *testing.T, main func(t *testing.T, ctx context.Context) error, opts ...asyncio.RunOption) {
 	t.Helper()
+	if main == nil {
+		panic("asynciotest: RunInBubble: main is nil")
+	}
+	if slices.Contains(opts, nil) {
+		panic("asynciotest: RunInBubble: an option is nil")
+	}
 	synctest.Test(t, func(t *testing.T) {
 		t.Helper()
 		opts = append([]asyncio.RunOption{asyncio.WithBackend(asyncio.PortableBackend)}, opts...)

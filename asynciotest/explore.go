@@ -39,6 +39,14 @@ var ErrEndless = errors.New("asynciotest: the run does not come to an end")
 // several goroutines at once, and a run must not depend on others. Setenv and Chdir
 // are not for it.
 //
+// Runs that test nothing are a failure: if n is not positive, if f skips every run, if
+// it leaves a run by runtime.Goexit, and if PCTSchedules or AllSchedules are asked for
+// but f never calls Sim.Run. Otherwise f need not call it, for the seed may be all that
+// it wants, for a simulated Network say. Then no schedule is explored: runs differ by
+// Sim.Seed and Sim.Rand alone, and the log of the test says so.
+//
+// It panics if f or an option is nil.
+//
 // # Schedules
 //
 // The loop serves its callbacks in the order in which they became ready. When that
@@ -79,23 +87,42 @@ var ErrEndless = errors.New("asynciotest: the run does not come to an end")
 // ASYNCIOTEST_SEED, every Explore runs only the given seed, once. "17" is seed 17
 // with its own schedule; "17:5.1,9.p" is seed 17 first come, first served, but at
 // step 5 candidate 1 has its turn, counted from 0, and at step 9 the callback whose
-// turn it is is put off until nothing else is ready.
+// turn it is is put off until nothing else is ready. The steps must be in order. If the
+// run does not come to one of them, or has no such candidate there, that is a failure,
+// unless another Explore of the test has it; so is a name of another kind of run, such
+// as "cancel3@1" (see CancelEverywhere), but if it is given by the environment, that
+// concerns other tests and is logged.
 func Explore(t *testing.T, n int, f func(t testing.TB, sim *Sim), opts ...ExploreOption) {
 	t.Helper()
-	e := newExploration(t, n, f, opts)
-	if name, _ := wanted(); name != "" {
-		if _, fault := parseFault(name); fault {
-			return // it is not for Explore
-		}
+	e := newExploration("Explore", t, n, f, opts)
+	if n < 1 {
+		t.Fatalf("asynciotest: Explore(t, %d, ...) runs nothing: the number must be positive", n)
 	}
-	again, err := seedToRepeat()
+	again, fault, err := asked()
 	switch {
 	case err != nil:
 		t.Fatal(err)
+	case fault != nil:
+		decline(t, true, "it is not for Explore")
 	case again != nil:
 		e.repeat(again)
 	default:
 		e.explore()
+		e.mustHaveTested()
+	}
+}
+
+// mustHaveTested ends the test if none of the runs has tested anything.
+func (e *exploration) mustHaveTested() {
+	e.t.Helper()
+	switch {
+	case !e.kept.Load():
+		e.t.Fatal("asynciotest: nothing is tested: every run ends with Skip (to skip the test, call that of its own t)")
+	case e.ran.Load():
+	case e.depth > 0 || e.bound >= 0:
+		e.t.Fatalf("asynciotest: no schedule is explored (%s): the function never calls Sim.Run", e.strategy())
+	default:
+		e.t.Log("asynciotest: no schedule is explored: the function never calls Sim.Run, and the runs differ by their seeds alone")
 	}
 }
 
@@ -149,8 +176,9 @@ func FirstSeed(seed uint64) ExploreOption {
 }
 
 // StepLimit sets how many turns a run may take. After them everything is cancelled,
-// and Sim.Run returns ErrEndless; a task that ignores its cancellation goes on. The
-// default is a million. It panics if n is not positive.
+// and Sim.Run returns ErrEndless; a task that ignores its cancellation and awaits ten
+// thousand times more fails the run, and is ended as by FailNow. The default is a
+// million. It panics if n is not positive.
 func StepLimit(n int) ExploreOption {
 	if n < 1 {
 		panic(fmt.Sprintf("asynciotest: StepLimit(%d): the limit must be positive", n))
@@ -168,11 +196,21 @@ type exploration struct {
 	depth int // of PCT; 0 without
 	bound int // of AllSchedules; negative without
 	steps int // of the first run
+
+	kept atomic.Bool // a run was not skipped
+	ran  atomic.Bool // a run has called Sim.Run
 }
 
-func newExploration(t testing.TB, n int, f func(testing.TB, *Sim), opts []ExploreOption) *exploration {
+// newExploration makes that of the function op.
+func newExploration(op string, t testing.TB, n int, f func(testing.TB, *Sim), opts []ExploreOption) *exploration {
+	if f == nil {
+		panic("asynciotest: " + op + ": the function is nil")
+	}
 	e := &exploration{t: t, n: n, f: f, first: 1, limit: 1_000_000, bound: -1}
 	for _, o := range opts {
+		if o == nil {
+			panic("asynciotest: " + op + ": an option is nil")
+		}
 		o.applyExplore(e)
 	}
 	return e
@@ -205,7 +243,14 @@ func (e *exploration) picker(seed uint64) picker {
 func (e *exploration) run(seed uint64, t *trial) *outcome {
 	t.limit = e.limit
 	t.course.SetSeed(courseSeed)
-	return perform(e.t, seed, t, e.f)
+	o := perform(e.t, seed, t, e.f)
+	if !o.skipped {
+		e.kept.Store(true)
+	}
+	if o.loops > 0 {
+		e.ran.Store(true)
+	}
+	return o
 }
 
 // runTwice performs one run, and the same once more to see whether it goes the same
@@ -222,9 +267,6 @@ const every = 64
 
 func (e *exploration) explore() {
 	e.t.Helper()
-	if e.n < 1 {
-		return
-	}
 	first := e.runTwice(e.first, e.bound > 0, func() picker { return firstCome{} })
 	e.steps = first.trial.steps
 	if e.bad(first) {

@@ -6,6 +6,8 @@ import (
 	"context"
 	"errors"
 	"fmt"
+	"maps"
+	"slices"
 	"strconv"
 	"strings"
 	"testing"
@@ -38,10 +40,17 @@ var ErrInjected = errors.New("asynciotest: injected fault")
 // a report: which task was cancelled, where, what f has logged, who had which turn,
 // and the command that repeats the run. What Explore says of t holds here too, but the
 // runs come one after another.
+//
+// A task that ignores its cancellation, and awaits ten thousand times more while no time
+// passes on the loop's clock, fails the run and is ended as by FailNow.
+//
+// It is a failure if there is no place for a fault: if f never calls Sim.Run or skips
+// every run, if no task ever waits, or none of the name that OnlyTask gives. It panics
+// if f or an option is nil.
 func CancelEverywhere(t *testing.T, f func(t testing.TB, sim *Sim), opts ...FaultOption) {
 	t.Helper()
-	i := newInjection(t, f, opts)
-	i.everywhere(faultName{how: cancelAtOnce}, faultName{how: cancelLater})
+	i := newInjection("CancelEverywhere", t, f, opts)
+	i.everywhere(cancelAtOnce, cancelLater)
 }
 
 // PanicEverywhere is CancelEverywhere with a panic: a call that would suspend the
@@ -50,8 +59,8 @@ func CancelEverywhere(t *testing.T, f func(t testing.TB, sim *Sim), opts ...Faul
 // Sim.Run returns.
 func PanicEverywhere(t *testing.T, f func(t testing.TB, sim *Sim), opts ...FaultOption) {
 	t.Helper()
-	i := newInjection(t, f, opts)
-	i.everywhere(faultName{how: panicInstead})
+	i := newInjection("PanicEverywhere", t, f, opts)
+	i.everywhere(panicInstead)
 }
 
 // A FaultOption is an option of CancelEverywhere and PanicEverywhere.
@@ -100,7 +109,8 @@ func parseFault(text string) (faultName, bool) {
 			number, at, _ := strings.Cut(numbers, "@")
 			k, err1 := strconv.Atoi(number)
 			seed, err2 := strconv.ParseUint(at, 10, 64)
-			return faultName{how, k, seed}, err1 == nil && err2 == nil && k > 0
+			name := faultName{how, k, seed}
+			return name, err1 == nil && err2 == nil && k > 0 && name.String() == text
 		}
 	}
 	return faultName{}, false
@@ -111,12 +121,18 @@ type injection struct {
 	*exploration
 	only    string
 	limited bool
-	points  []int // the calls at which panics are injected
+	op      string          // the name of the function
+	waiters map[string]bool // the names of the tasks that wait in runs without a fault
+	places  int             // how often one waits that a fault may concern
+	points  []int           // the calls at which panics are injected
 }
 
-func newInjection(t testing.TB, f func(testing.TB, *Sim), opts []FaultOption) *injection {
-	i := &injection{exploration: newExploration(t, 1, f, nil)}
+func newInjection(op string, t testing.TB, f func(testing.TB, *Sim), opts []FaultOption) *injection {
+	i := &injection{exploration: newExploration(op, t, 1, f, nil), op: op, waiters: make(map[string]bool)}
 	for _, o := range opts {
+		if o == nil {
+			panic("asynciotest: " + op + ": an option is nil")
+		}
 		o.applyFault(i)
 	}
 	return i
@@ -124,15 +140,24 @@ func newInjection(t testing.TB, f func(testing.TB, *Sim), opts []FaultOption) *i
 
 // everywhere injects faults of the given kinds, or only the one that the user has
 // asked for.
-func (i *injection) everywhere(kinds ...faultName) {
+func (i *injection) everywhere(kinds ...string) {
 	i.t.Helper()
-	text, _ := wanted()
-	again, one := parseFault(text)
-	if text != "" && !one {
-		return // it is for Explore
+	run, again, err := asked()
+	switch {
+	case err != nil:
+		i.t.Fatal(err)
+	case run != nil:
+		decline(i.t, true, "it is not for "+i.op)
+		return
+	case again != nil && !slices.Contains(kinds, again.how):
+		decline(i.t, true, "it is not for "+i.op)
+		return
+	case again != nil && (again.seed < i.first || again.seed-i.first >= uint64(i.n)):
+		decline(i.t, true, fmt.Sprintf("%s has no seed %d", i.op, again.seed))
+		return
 	}
 	for seed := i.first; seed < i.first+uint64(i.n); seed++ {
-		if one && seed != again.seed {
+		if again != nil && seed != again.seed {
 			continue
 		}
 		none := &fault{injection: i}
@@ -140,22 +165,40 @@ func (i *injection) everywhere(kinds ...faultName) {
 			i.t.Fatalf("asynciotest: seed %d fails without a fault\n%s", seed, indent(o.log))
 		}
 		i.points = none.points
-		for _, kind := range kinds {
-			if one && kind.how == again.how {
-				i.repeat(again)
-			}
+		i.places += none.suspensions
+		if again != nil {
+			i.repeat(*again)
+			return
 		}
-		for k := 1; !one && i.at(k, seed, kinds); k++ {
+		for k := 1; i.at(k, seed, kinds); k++ {
 		}
+	}
+	i.mustHavePlaces()
+}
+
+// mustHavePlaces ends the test if there was no place for a fault.
+func (i *injection) mustHavePlaces() {
+	i.t.Helper()
+	switch {
+	case i.places > 0:
+	case !i.kept.Load():
+		i.mustHaveTested()
+	case !i.ran.Load():
+		i.t.Fatalf("asynciotest: %s: there is no place for a fault: the function never calls Sim.Run", i.op)
+	case len(i.waiters) == 0:
+		i.t.Fatalf("asynciotest: %s: there is no place for a fault: no task ever waits", i.op)
+	default:
+		i.t.Fatalf("asynciotest: %s: there is no place for a fault: no task %q ever waits, but these do: %s",
+			i.op, i.only, strings.Join(slices.Sorted(maps.Keys(i.waiters)), ", "))
 	}
 }
 
 // at injects the k-th faults of a seed, and reports whether there was one.
-func (i *injection) at(k int, seed uint64, kinds []faultName) bool {
+func (i *injection) at(k int, seed uint64, kinds []string) bool {
 	i.t.Helper()
 	reached := false
 	for _, kind := range kinds {
-		f := &fault{injection: i, faultName: faultName{kind.how, k, seed}}
+		f := &fault{injection: i, faultName: faultName{kind, k, seed}}
 		if o := i.inject(f, seed, false); o.failed {
 			i.t.Fatal(i.explain(f))
 		}
@@ -182,6 +225,11 @@ func (i *injection) repeat(name faultName) {
 	i.t.Helper()
 	f := &fault{injection: i, faultName: name}
 	o := i.inject(f, name.seed, true)
+	if !f.reached && !o.failed {
+		decline(i.t, false, fmt.Sprintf("the run of %s has no such place", i.op))
+		return
+	}
+	accept(i.t)
 	text := fmt.Sprintf("asynciotest: run with a fault: %v\n%s%s", f, indent(o.log), o.trial.table())
 	if o.failed {
 		i.t.Fatal(strings.TrimSuffix(text, "\n"))
@@ -251,6 +299,9 @@ func (f *fault) awaits(t asyncio.AnyTask) {
 
 // suspends is told that a task is about to be suspended.
 func (f *fault) suspends(t asyncio.AnyTask) {
+	if f.k == 0 {
+		f.waiters[t.Name()] = true
+	}
 	if !f.concerns(t) {
 		return
 	}

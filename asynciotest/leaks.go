@@ -38,7 +38,11 @@ import (
 // The program's goroutines are told from others by a label of runtime/pprof that they
 // inherit from the goroutine that makes the loop; a goroutine that sets labels of its
 // own is not found. When the loop is closed its goroutine has no labels.
+// It panics if t is nil.
 func NoLeaks(t testing.TB) asyncio.LoopOption {
+	if t == nil {
+		panic("asynciotest: NoLeaks: the test is nil")
+	}
 	return seam.LoopOption(seam.Seams{
 		NewAudit: func() seam.Audit { return newAudit(t) },
 	}).(asyncio.LoopOption)

@@ -38,8 +38,11 @@ type movement struct {
 var ErrClockMoves = errors.New("asynciotest: another task is moving the clock")
 
 // WithManualClock gives a loop a clock that c moves. It panics if c has been given to
-// a loop before.
+// a loop before, or is nil.
 func WithManualClock(c *ManualClock) asyncio.LoopOption {
+	if c == nil {
+		panic("asynciotest: WithManualClock: the clock is nil")
+	}
 	return seam.LoopOption(seam.Seams{
 		NewClock: func() seam.Clock {
 			if c.used.Swap(true) {

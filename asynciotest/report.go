@@ -32,6 +32,8 @@ func (e *exploration) explain(o *outcome) string {
 	fmt.Fprintf(&b, "asynciotest: seed %d fails (%s)\n", o.seed, e.strategy())
 	b.WriteString(indent(told.log))
 	switch n := len(told.trial.made); {
+	case told.loops == 0:
+		b.WriteString("No schedule was explored: this run does not call Sim.Run, and its seed alone decides.\n")
 	case n == 0:
 		fmt.Fprintf(&b, "It fails first come, first served: no particular schedule is needed.\n")
 	default:
@@ -262,6 +264,14 @@ func (e *exploration) repeat(r *runName) {
 	}
 	o := e.run(r.seed, &trial{picker: how, explain: true})
 	text := fmt.Sprintf("asynciotest: run %v:\n%s%s", r, indent(o.log), o.trial.table())
+	if missing := r.missing(o.trial); missing != "" {
+		if o.failed {
+			e.t.Fatalf("%s    %s", text, missing)
+		}
+		decline(e.t, false, missing)
+		return
+	}
+	accept(e.t)
 	switch {
 	case o.failed:
 		e.t.Fatal(strings.TrimSuffix(text, "\n"))
@@ -275,10 +285,11 @@ func (e *exploration) repeat(r *runName) {
 // run takes another course than the first: a callback that has run has another kind,
 // another name or another time, or one run fails and the other does not. The report
 // shows the first difference. The seed is that of FirstSeed, and the schedule is that
-// of the strategy. Explore does the same with some of its seeds.
+// of the strategy. Explore does the same with some of its seeds. It ends the test, too,
+// if f does not call Sim.Run or skips both runs, and panics if f or an option is nil.
 func CheckDeterminism(t testing.TB, f func(t testing.TB, sim *Sim), opts ...ExploreOption) {
 	t.Helper()
-	e := newExploration(t, 1, f, opts)
+	e := newExploration("CheckDeterminism", t, 1, f, opts)
 	seed := e.first
 	e.first-- // this seed shall have a schedule of its own
 	if e.depth > 0 {
@@ -290,7 +301,10 @@ func CheckDeterminism(t testing.TB, f func(t testing.TB, sim *Sim), opts ...Expl
 		t.Fatal(e.indeterminate(seed, o.differs))
 	case o.failed:
 		t.Fatalf("asynciotest: seed %d fails\n%s", seed, indent(o.log))
+	case !e.ran.Load() && e.kept.Load():
+		t.Fatal("asynciotest: CheckDeterminism: nothing is checked: the function does not call Sim.Run")
 	}
+	e.mustHaveTested()
 }
 
 // difference runs the schedule of o twice more and tells the first difference.

@@ -19,6 +19,7 @@ type schedule struct {
 	waiting []waiting   // the loop's queue
 	ready   []candidate // who may run next
 	lanes   map[any]struct{}
+	now     time.Duration // of the last turn
 }
 
 // waiting is a callback in the queue.
@@ -54,6 +55,7 @@ func (s *schedule) Next(q seam.Queue) int {
 		s.waiting = append(s.waiting, w)
 	}
 	s.findReady()
+	s.now = q.Now()
 	t.steps++
 	turn, deviation := 0, 0
 	if t.steps <= t.limit {
@@ -65,7 +67,7 @@ func (s *schedule) Next(q seam.Queue) int {
 	if t.fault != nil && s.waiting[place].Kind == seam.Step {
 		t.fault.goesOn(s.waiting[place].Subject)
 	}
-	t.note(q.Now(), s, turn, deviation)
+	t.note(s.now, s, turn, deviation)
 	copy(s.waiting[1:place+1], s.waiting[:place])
 	s.waiting[0] = waiting{}
 	s.waiting = s.waiting[1:]
@@ -77,6 +79,7 @@ func (s *schedule) Awaits(task any) {
 	if f := s.trial.fault; f != nil {
 		f.awaits(task.(asyncio.AnyTask))
 	}
+	s.trial.watch(task.(asyncio.AnyTask), s.now)
 }
 
 // Suspends implements seam.Witness.

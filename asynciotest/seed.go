@@ -9,6 +9,7 @@ import (
 	"regexp"
 	"strconv"
 	"strings"
+	"sync"
 	"testing"
 )
 
@@ -49,22 +50,96 @@ func wanted() (name, where string) {
 	return os.Getenv(seedVariable), seedVariable
 }
 
-// seedToRepeat returns the run that the user has asked for, or nil.
-func seedToRepeat() (*runName, error) {
+// asked returns the run that the user has asked for: one of Explore, or a fault; or
+// neither.
+func asked() (*runName, *faultName, error) {
 	text, from := wanted()
 	if text == "" {
-		return nil, nil
+		return nil, nil, nil
+	}
+	if f, ok := parseFault(text); ok {
+		return nil, &f, nil
 	}
 	seed, rest, given := strings.Cut(text, ":")
 	n, err := strconv.ParseUint(seed, 10, 64)
 	if err != nil {
-		return nil, fmt.Errorf("asynciotest: %s=%s: %q is no seed", from, text, seed)
+		return nil, nil, fmt.Errorf("asynciotest: %s=%s: %q is no seed", from, text, seed)
 	}
 	d, err := parseDecisions(rest)
 	if err != nil {
-		return nil, fmt.Errorf("asynciotest: %s=%s: %w", from, text, err)
+		return nil, nil, fmt.Errorf("asynciotest: %s=%s: %w", from, text, err)
 	}
-	return &runName{n, given, d}, nil
+	return &runName{n, given, d}, nil, nil
+}
+
+// missing tells which of the decisions a run could not make, if there is one.
+func (r runName) missing(t *trial) string {
+	for i, d := range r.decide {
+		switch {
+		case d.step > t.steps:
+			return fmt.Sprintf("the run does not come to step %d: it has %s", d.step, plural(t.steps, "step"))
+		case i >= len(t.made) || t.made[i] != d:
+			return fmt.Sprintf("nobody can have the turn at step %d as %v says", d.step, d)
+		}
+	}
+	return ""
+}
+
+// A search is how the calls of one test have answered to the name that is asked for.
+// There may be several, and one of them has to know it.
+type search struct {
+	found  bool
+	others bool // the name may well be one for other tests
+	why    []string
+}
+
+var searches = struct {
+	sync.Mutex
+	of map[testing.TB]*search
+}{of: make(map[testing.TB]*search)}
+
+// searchOf returns that of a test, which ends with the test.
+func searchOf(t testing.TB) *search {
+	s := searches.of[t]
+	if s == nil {
+		s = &search{others: true}
+		searches.of[t] = s
+		t.Cleanup(func() { s.end(t) })
+	}
+	return s
+}
+
+func (s *search) end(t testing.TB) {
+	searches.Lock()
+	delete(searches.of, t)
+	searches.Unlock()
+	name, from := wanted()
+	if s.found {
+		return
+	}
+	text := fmt.Sprintf("asynciotest: %s=%s: there is no such run in this test: %s", from, name, strings.Join(s.why, "; "))
+	if s.others && from == seedVariable {
+		t.Log(text)
+		return
+	}
+	t.Error(text)
+}
+
+// accept says that a call in t has the run that is asked for.
+func accept(t testing.TB) {
+	searches.Lock()
+	defer searches.Unlock()
+	searchOf(t).found = true
+}
+
+// decline says that a call in t has no such run. others says that the name may be one
+// for other tests.
+func decline(t testing.TB, others bool, why string) {
+	searches.Lock()
+	defer searches.Unlock()
+	s := searchOf(t)
+	s.others = s.others && others
+	s.why = append(s.why, why)
 }
 
 // command is how to repeat a run of a test.

@@ -165,10 +165,14 @@ func parseDecisions(text string) (decisions, error) {
 		if choice != "p" && err == nil {
 			c, err = strconv.Atoi(choice)
 		}
-		if err != nil || s < 1 || c < putOff || c < 0 && choice != "p" {
-			return nil, fmt.Errorf("%q is not a step and who runs then, as 12.1 is", one)
+		next := decision{s, c}
+		if err != nil || s < 1 || c == 0 || next.String() != one {
+			return nil, fmt.Errorf("%q is not a step and who runs then instead, as 12.1 and 12.p are", one)
 		}
-		d = append(d, decision{s, c})
+		if len(d) > 0 && s <= d[len(d)-1].step {
+			return nil, fmt.Errorf("step %d stands after step %d", s, d[len(d)-1].step)
+		}
+		d = append(d, next)
 	}
 	return d, nil
 }

@@ -78,6 +78,7 @@ func withoutTime(groups []string, a slog.Attr) slog.Attr {
 
 // A trial is what the schedules of one run share.
 type trial struct {
+	tb      *trialT
 	picker  picker
 	fault   *fault // nil: none
 	limit   int    // steps; then everything is cancelled
@@ -90,6 +91,45 @@ type trial struct {
 	widths []uint8      // how many candidates there were at each step
 	course maphash.Hash // of who had the turns
 	events []callbackRun
+
+	stubborn map[asyncio.AnyTask]*defiance
+}
+
+// A defiance is how a task goes on awaiting after a cancellation by this package.
+type defiance struct {
+	awaits int
+	at     time.Duration
+}
+
+// forbearance is how often a task may do so while no time passes. A clean-up awaits
+// some times; a loop that tries again what is interrupted at once does so for ever.
+const forbearance = 10_000
+
+// watch is told that a task begins a call that may suspend it. It fails the run, and
+// ends the task as FailNow does, if the task ignores its cancellation.
+func (t *trial) watch(task asyncio.AnyTask, now time.Duration) {
+	endless := t.steps > t.limit
+	if !endless && (t.fault == nil || !t.fault.reached) || task.Cancelling() == 0 {
+		return
+	}
+	if t.stubborn == nil {
+		t.stubborn = make(map[asyncio.AnyTask]*defiance)
+	}
+	d := t.stubborn[task]
+	if d == nil {
+		d = new(defiance)
+		t.stubborn[task] = d
+	}
+	if d.at != now && !endless {
+		*d = defiance{at: now}
+	}
+	if d.awaits++; d.awaits < forbearance {
+		return
+	}
+	d.awaits = 0 // its deferred functions may await, too
+	t.tb.Fail()
+	t.tb.write(fmt.Sprintf("task %s is cancelled, but has gone on awaiting %d times: %s", task.Name(), forbearance, stackOf(task)))
+	runtime.Goexit()
 }
 
 // note takes down what runs now.
@@ -136,6 +176,7 @@ func (t *trial) endless(queue []waiting) {
 type outcome struct {
 	seed    uint64
 	trial   *trial
+	loops   uint64 // calls of Sim.Run
 	failed  bool
 	skipped bool
 	log     string
@@ -161,16 +202,25 @@ type trialT struct {
 // perform runs f once on a goroutine of its own and waits for its end.
 func perform(outer testing.TB, seed uint64, t *trial, f func(testing.TB, *Sim)) *outcome {
 	tt := &trialT{TB: outer, name: outer.Name()}
+	t.tb = tt
 	tt.context, tt.cancel = context.WithCancel(context.Background())
 	sim := &Sim{Seed: seed, Rand: rand.New(rand.NewPCG(seed, 0)), trial: t, t: tt}
 	ended := make(chan struct{})
 	go func() {
 		defer close(ended)
 		defer tt.cleanUp()
+		returned := false
+		defer func() {
+			if !returned && !tt.Failed() && !tt.Skipped() {
+				tt.Fail()
+				tt.write("the run was left by runtime.Goexit, neither by FailNow nor by SkipNow of its own t")
+			}
+		}()
 		tt.guard(func() { f(tt, sim) })
+		returned = true
 	}()
 	<-ended
-	return &outcome{seed: seed, trial: t, failed: tt.failed, skipped: tt.skipped, log: tt.log.String()}
+	return &outcome{seed: seed, trial: t, loops: sim.runs, failed: tt.failed, skipped: tt.skipped, log: tt.log.String()}
 }
 
 // guard calls f and takes a panic for a failure.
