@@ -304,6 +304,7 @@ type process struct {
 	queued  bool // in net.ready
 	halted  bool
 	idle    bool // the wait that is under way can never end
+	idlers  idleQueue
 
 	workers  int
 	external bool
@@ -433,6 +434,8 @@ func (m *machine) Now() time.Duration { return m.net.Now() }
 func (m *machine) Wall() time.Time    { return m.program.host.Wall() }
 func (m *machine) Halted() bool       { return m.halted }
 
+func (m *machine) whenIdle(fire func()) { m.idlers.add(fire) }
+
 // Working notes how many functions of the program run on other goroutines.
 func (m *machine) Working(n int) {
 	if (m.workers > 0) != (n > 0) {
@@ -451,7 +454,7 @@ func (m *machine) Wait(d time.Duration, external bool, poll func(time.Duration) 
 	if q.halted {
 		return seam.ErrHalted
 	}
-	if woken, err := poll(0); woken || err != nil || d == 0 {
+	if woken, err := poll(0); woken || err != nil || d == 0 || q.idlers.serve() {
 		return err
 	}
 	q.external = external

@@ -17,7 +17,8 @@ var ErrNoVirtualClock = errors.New("asynciotest: the loop has no virtual clock")
 // WaitIdle suspends the calling task until all other tasks wait: no callback is
 // ready, no timer is due, and nothing that has arrived from outside is to be handled.
 // No time passes on the loop's clock, which must be virtual (WithVirtualClock, Sim.Run) or
-// manual (ManualClock); with another one it returns ErrNoVirtualClock. Of several tasks
+// manual (ManualClock), or that of a program on a Network, of which only the program's
+// own tasks count; with another one it returns ErrNoVirtualClock. Of several tasks
 // that call it, one goes on at a time, in the order of their calls.
 //
 // A test uses it to see what a program does before anything else happens: after
