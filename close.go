@@ -80,9 +80,6 @@ func (l *EventLoop) Close() error {
 	return err
 }
 
-// halted reports whether the machine of the loop has been switched off.
-func (l *EventLoop) halted() bool { return l.machine != nil && l.machine.Halted() }
-
 // shutDown ends all tasks.
 func (l *EventLoop) shutDown() error {
 	if l.tasks.count == 0 && l.workers.count == 0 {

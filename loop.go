@@ -438,6 +438,9 @@ func (l *EventLoop) collect(atMost time.Duration) error {
 	return nil
 }
 
+// halted reports whether the machine of the loop has been switched off.
+func (l *EventLoop) halted() bool { return l.machine != nil && l.machine.Halted() }
+
 // runReady runs the callbacks that are queued now.
 func (l *EventLoop) runReady() {
 	l.batch = l.ready.count
