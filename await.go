@@ -22,12 +22,11 @@ func (f *future) Wait(ctx context.Context) error { return f.await(ctx, "Wait") }
 //
 // Outside a task, on another goroutine or with a future of another loop it
 // returns a *UsageError.
-func (f *Future[T]) Await(ctx context.Context) (T, error) {
-	if err := f.await(ctx, "Await"); err != nil {
-		var zero T
-		return zero, err
+func (f *Future[T]) Await(ctx context.Context) (value T, err error) {
+	if err = f.await(ctx, "Await"); err == nil {
+		value = f.value
 	}
-	return f.value, nil
+	return value, err
 }
 
 // Await suspends the calling task until t is done and returns its value or
@@ -41,12 +40,11 @@ func (f *Future[T]) Await(ctx context.Context) (T, error) {
 //
 // Outside a task, on another goroutine or with a task of another loop it returns
 // a *UsageError; so it does when a task awaits itself.
-func (t *Task[T]) Await(ctx context.Context) (T, error) {
-	if err := t.await(ctx, "Await"); err != nil {
-		var zero T
-		return zero, err
+func (t *Task[T]) Await(ctx context.Context) (value T, err error) {
+	if err = t.await(ctx, "Await"); err == nil {
+		value = t.value
 	}
-	return t.value, nil
+	return value, err
 }
 
 func (f *future) await(ctx context.Context, op string) error {

@@ -70,14 +70,17 @@ func current(ctx context.Context, op string) (*task, error) {
 }
 
 // suspend is the only place where a coroutine is left. It suspends t until it is
-// queued by w, or by whoever queued it before if w is nil. It returns nil, or the
-// cancellation that has ended the await; in that case w may not be done, and the
-// caller takes back what it has armed.
+// queued by w, or for one pass if w is nil. It returns nil, or the cancellation that
+// has ended the await; in that case w may not be done, and the caller takes back what
+// it has armed.
 //
 // If ctx is cancelled, or the task has a request that was not delivered, what is
 // awaited is cancelled first. The await takes one pass at least, so that a
 // coroutine that ignores its errors cannot freeze the process.
 func (t *task) suspend(ctx context.Context, w awaited) error {
+	if w == nil {
+		t.queue()
+	}
 	ears := t.listen(ctx)
 	if t.forced > 0 {
 		t.unlisten(ears)
@@ -371,7 +374,4 @@ func (t *task) sleepUntil(ctx context.Context, when time.Duration) error {
 }
 
 // yield lets one pass go by.
-func (t *task) yield(ctx context.Context) error {
-	t.queue()
-	return t.suspend(ctx, nil)
-}
+func (t *task) yield(ctx context.Context) error { return t.suspend(ctx, nil) }

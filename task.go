@@ -283,9 +283,8 @@ func (t *task) Context() context.Context { return &t.root }
 func (t *task) start() {
 	t.loop.tasks.add(&t.registered, t.self)
 	if t.eager && t.loop.active.Load() {
-		t.coro = t.loop.coros.Get((*taskStack)(t))
 		t.loop.nested++
-		t.step()
+		t.run()
 		t.loop.nested--
 		return
 	}
@@ -310,30 +309,25 @@ func (t *task) queue() {
 	t.loop.ready.push(t)
 }
 
-// run is the task's turn: its first step, or the end of an await.
+// run is the task's turn: its first step, or the end of an await. It runs the
+// coroutine until that suspends or ends. An eager task's first step happens inside
+// another task's.
+//
+// Here, and in suspend, each call between a switch of stacks and who made it costs
+// extra: the processor foresees where a call returns to, but not on another stack.
 func (t *task) run() {
 	t.queued = false
 	if t.state != pending {
 		return // ended by force while it had given up its turn
 	}
+	l := t.loop
 	if t.coro == nil {
 		if r := t.root.req.Load(); r != nil {
 			t.finishTask(r.error())
 			return
 		}
-		t.coro = t.loop.coros.Get((*taskStack)(t))
+		t.coro = l.coros.Get((*taskStack)(t))
 	}
-	t.step()
-}
-
-func (t *task) callback() seam.Callback {
-	return seam.Callback{Kind: seam.Step, Subject: t.self, Lane: t}
-}
-
-// step runs the coroutine until it suspends or ends. An eager task's first step
-// happens inside another task's.
-func (t *task) step() {
-	l := t.loop
 	outer, g := l.running, l.g.Load()
 	l.running = t
 	if l.closing {
@@ -344,9 +338,17 @@ func (t *task) step() {
 	t = l.running.(*task) // another one, if the coroutine has gone on to it
 	l.running = outer
 	l.g.Store(g)
-	if status == coro.Suspended {
-		return
+	if status != coro.Suspended {
+		t.ended(status)
 	}
+}
+
+func (t *task) callback() seam.Callback {
+	return seam.Callback{Kind: seam.Step, Subject: t.self, Lane: t}
+}
+
+// ended finishes the task, whose coroutine has ended with the given status.
+func (t *task) ended(status coro.Status) {
 	err := t.err
 	switch status {
 	case coro.Panicked:
@@ -358,7 +360,7 @@ func (t *task) step() {
 			err = &CancelledError{Cause: errForced}
 		}
 	}
-	l.coros.Put(t.coro)
+	t.loop.coros.Put(t.coro)
 	t.finishTask(err)
 }
 
