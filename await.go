@@ -53,9 +53,10 @@ func (f *future) await(ctx context.Context, op string) error {
 		return err
 	}
 	if f.state == pending {
-		if err := f.awaitable(t, op); err != nil {
+		if f.loop != t.loop || f == &t.future {
+			err := f.awaitable(t, op)
 			if f == &t.future { // told in the next pass, as by asyncio
-				return cmp.Or(t.yield(ctx), err)
+				err = cmp.Or(t.yield(ctx), err)
 			}
 			return err
 		}

@@ -62,11 +62,15 @@ func (e *entry) open(wake func()) {
 
 // drain moves what has been posted to the ready queue, in order.
 func (e *entry) drain(ready *readyQueue) {
+	if e.tape != nil || e.pending.Load() {
+		e.moveTo(ready)
+	}
+}
+
+// moveTo is drain when there may be something.
+func (e *entry) moveTo(ready *readyQueue) {
 	if e.tape != nil {
 		e.tape.Take(e.queue)
-		return
-	}
-	if !e.pending.Load() {
 		return
 	}
 	e.mu.Lock()

@@ -240,11 +240,17 @@ func (f *future) queue(r runnable) {
 
 // addCallback runs r one pass after f is done, or in the next pass if it is.
 func (f *future) addCallback(r runnable) {
+	if f.first == nil && f.state == pending {
+		f.first = r
+	} else {
+		f.addToOthers(r)
+	}
+}
+
+func (f *future) addToOthers(r runnable) {
 	switch {
 	case f.state != pending:
 		f.queue(r)
-	case f.first == nil:
-		f.first = r
 	case f.more == nil:
 		f.more = &[]runnable{r}
 	default:
@@ -371,11 +377,16 @@ func (f *future) origin() string {
 // see notes that somebody has looked at the error.
 func (f *future) see() {
 	f.seen = true
-	if fl := f.failure; fl != nil {
+	if f.failure != nil {
+		f.failure.withdraw()
 		f.failure = nil
-		fl.cleanup.Stop()
-		fl.loop.failures.remove(&fl.registered)
 	}
+}
+
+// withdraw keeps the failure from being reported.
+func (fl *failure) withdraw() {
+	fl.cleanup.Stop()
+	fl.loop.failures.remove(&fl.registered)
 }
 
 func (fl *failure) post() seam.Post { return seam.Post{Kind: seam.Failure, Number: fl.number} }

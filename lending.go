@@ -67,6 +67,9 @@ func (s *scope) callBorrowers() {
 	if l := s.lent.Load(); l != nil && s.heard() != nil {
 		l.cancel()
 	}
+	if s.cleanups.Load() == nil {
+		return
+	}
 	for l := s.cleanups.Swap(nil); l != nil; {
 		next := l.next
 		if l.scope.heard() != nil {

@@ -492,13 +492,16 @@ func (l *EventLoop) wait(d time.Duration) error {
 // that they wait, but only after 10 ms or more.
 func (l *EventLoop) giveWay() {
 	const often = 64
-	if l.busy++; l.busy%often == 0 && runtime.GOMAXPROCS(0) == 1 {
+	if l.busy++; l.busy%often == 0 {
 		l.giveWayNow()
 	}
 }
 
 func (l *EventLoop) giveWayNow() {
 	const long = time.Millisecond
+	if runtime.GOMAXPROCS(0) > 1 {
+		return
+	}
 	if now := time.Now(); now.Sub(l.gaveWay) >= long {
 		// A short time.Sleep would not do: when it is over, the loop comes first.
 		runtime.Gosched()

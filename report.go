@@ -91,6 +91,10 @@ func (l *EventLoop) here(skip int) *site {
 	if !l.debug {
 		return nil
 	}
+	return takeSite(skip + 1)
+}
+
+func takeSite(skip int) *site {
 	s := make(site, siteDepth)
 	s = s[:runtime.Callers(skip, s)]
 	return &s

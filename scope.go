@@ -107,6 +107,13 @@ func (r *request) contextError() error {
 
 // heard returns the earliest request to s or a scope around it that s hears, or nil.
 func (s *scope) heard() *request {
+	if s.parent == nil && s.req.Load() == nil { // as mostly
+		return nil
+	}
+	return s.heardInLine()
+}
+
+func (s *scope) heardInLine() *request {
 	var found *request
 	deaf := uint64(0)
 	for ; s != nil; s = s.parent {
@@ -246,9 +253,13 @@ func (s *scope) forget() {
 // If that is a bridge, it is on top of the stack, and whoever called listen has
 // to leave it.
 func (t *task) listen(ctx context.Context) *scope {
-	if s, ok := ctx.(*scope); ok && s.task == t {
+	if s, ok := ctx.(*scope); ok && s.task == t { // as mostly
 		return s
 	}
+	return t.listenTo(ctx)
+}
+
+func (t *task) listenTo(ctx context.Context) *scope {
 	s := scopeOf(ctx)
 	switch {
 	case shielded(ctx):
@@ -392,10 +403,10 @@ type scopeKey struct{}
 
 // scopeOf returns the scope that ctx was made from, or nil.
 func scopeOf(ctx context.Context) *scope {
-	if s, ok := ctx.(*scope); ok {
-		return s
+	s, ok := ctx.(*scope)
+	if !ok {
+		s, _ = ctx.Value(scopeKey{}).(*scope)
 	}
-	s, _ := ctx.Value(scopeKey{}).(*scope)
 	return s
 }
 

@@ -183,24 +183,29 @@ func (t *task) drive() bool {
 	// only make stacks grow that then sleep for long.
 	const most = 2
 	if l.drivers == most {
-		return l.taskIsNext() && l.ready.first() == runnable(t) && l.nextTask() == t
+		if l.nextIfTask() != t {
+			return false
+		}
+		l.take()
+		t.queued = false
+		return true
 	}
 	l.drivers++
 	t.drives, l.running = true, nil
-	mine := false
-	for !mine && l.taskIsNext() {
-		next := l.ready.first().(*task)
-		if mine = next == t; mine {
-			l.nextTask()
-		} else if next.drives {
-			break
-		} else {
-			l.nextTask().run()
-		}
+	next := l.nextIfTask()
+	for next != nil && next != t && !next.drives {
+		l.take()
+		next.run()
+		next = l.nextIfTask()
 	}
 	l.drivers--
 	t.drives, l.running = false, t
-	return mine
+	if next != t {
+		return false
+	}
+	l.take()
+	t.queued = false
+	return true
 }
 
 // awaits tells the loop's Order that t begins a call that may suspend it.
@@ -217,25 +222,24 @@ func (t *task) suspends() {
 	}
 }
 
-// nextTask takes the next task from the queue.
-func (l *EventLoop) nextTask() *task {
-	l.batch--
-	t := l.ready.pop().(*task)
-	t.queued = false
-	return t
-}
-
-// taskIsNext reports whether it is the turn of a task. It begins the next pass if
-// this one is over, unless that would have to wait or must not begin.
-func (l *EventLoop) taskIsNext() bool {
+// nextIfTask returns the task whose turn it is, nil if it is not a task's turn. It
+// begins the next pass if this one is over, unless that would have to wait or must
+// not begin.
+func (l *EventLoop) nextIfTask() *task {
 	if l.batch == 0 {
 		if l.ready.count == 0 || l.stopping || l.single || l.collect(0) != nil {
-			return false
+			return nil
 		}
 		l.batch = l.ready.count
 	}
-	_, ok := l.ready.first().(*task)
-	return ok
+	t, _ := l.ready.first().(*task)
+	return t
+}
+
+// take removes the first runnable of this pass, and returns it.
+func (l *EventLoop) take() runnable {
+	l.batch--
+	return l.ready.pop()
 }
 
 // unlisten leaves the bridge that listen has put up, if it has.

@@ -161,7 +161,7 @@ func newTask[T any](ctx context.Context, fn Coroutine[T], opts []TaskOption, op 
 func (t *task) initTask(l *EventLoop, ctx context.Context, self AnyTask, code codePlace, opts []TaskOption) {
 	t.init(l, self)
 	t.code = code
-	t.root = scope{loop: l, task: t, values: valuesOf(ctx), stacked: true}
+	t.root.loop, t.root.task, t.root.values, t.root.stacked = l, t, valuesOf(ctx), true
 	t.top = &t.root
 	if len(opts) > 0 || l.factory != nil {
 		t.configure(opts)
@@ -393,7 +393,8 @@ func (t *task) successor() *task {
 	if !ok || next.coro != nil || next.state != pending || next.root.req.Load() != nil {
 		return nil
 	}
-	l.nextTask()
+	l.take()
+	next.queued = false
 	c := t.coro
 	t.finishTask(nil)
 	next.coro = c
@@ -403,9 +404,10 @@ func (t *task) successor() *task {
 
 // finishTask ends the task with what its coroutine has returned.
 func (t *task) finishTask(err error) {
-	ctxErr := t.root.Err()
-	if err == nil {
-		if r := t.root.req.Load(); r != nil && r.seq > t.delivered {
+	var ctxErr error
+	if r := t.root.req.Load(); r != nil {
+		ctxErr = t.root.Err()
+		if err == nil && r.seq > t.delivered {
 			err = r.error()
 		}
 	}
@@ -413,7 +415,7 @@ func (t *task) finishTask(err error) {
 	t.loop.tasks.remove(&t.registered)
 	t.coro, t.waiter, t.ears, t.trail = nil, nil, nil, nil
 	switch {
-	case !isCancelled(err, ctxErr):
+	case err == nil || !isCancelled(err, ctxErr):
 		t.finish(finished, err)
 	case errors.Is(err, ErrCancelled):
 		t.finish(cancelled, err)
