@@ -283,7 +283,6 @@ func (t *task) Context() context.Context { return &t.root }
 func (t *task) start() {
 	t.loop.tasks.add(&t.registered, t.self)
 	if t.eager && t.loop.active.Load() {
-		t.coro = t.loop.coros.Get((*taskStack)(t))
 		t.loop.nested++
 		t.step()
 		t.loop.nested--
@@ -321,7 +320,6 @@ func (t *task) run() {
 			t.finishTask(r.error())
 			return
 		}
-		t.coro = t.loop.coros.Get((*taskStack)(t))
 	}
 	t.step()
 }
@@ -340,7 +338,12 @@ func (t *task) step() {
 		name := t.Name()
 		l.stepping.Store(&name)
 	}
-	status := t.coro.Resume()
+	var status coro.Status
+	if t.coro == nil {
+		status = l.coros.Start((*taskStack)(t))
+	} else {
+		status = t.coro.Resume()
+	}
 	t = l.running.(*task) // another one, if the coroutine has gone on to it
 	l.running = outer
 	l.g.Store(g)
@@ -365,9 +368,10 @@ func (t *task) step() {
 // taskStack is a task as the body of its coroutine.
 type taskStack task
 
-func (s *taskStack) RunCoroutine() {
+func (s *taskStack) RunCoroutine(c *coro.Coroutine) {
 	t := (*task)(s)
-	for t.loop.g.Store(t.coro.G()); ; {
+	t.coro = c
+	for t.loop.g.Store(coro.Current()); ; {
 		t.err = t.self.(AnyTask).exec(&t.root)
 		next := t.successor()
 		if next == nil {
