@@ -99,7 +99,7 @@ func (t *task) suspend(ctx context.Context, w awaited) error {
 	}
 	if !t.drive() {
 		t.coro.Suspend()
-		t.loop.g.Store(t.coro.G())
+		t.loop.g.Store(coro.Current())
 	}
 	t.waiter, t.ears, t.suspended = nil, nil, false
 	var err error

@@ -317,7 +317,8 @@ type process struct {
 }
 
 // RunCoroutine is the program's stack.
-func (q *process) RunCoroutine() {
+func (q *process) RunCoroutine(c *coro.Coroutine) {
+	q.co = c
 	p := q.program
 	opts := append(p.logging(), p.opts...)
 	opts = append(opts, seam.LoopOption(seam.Seams{
@@ -378,10 +379,14 @@ func (q *process) turn() {
 			q.ended(coro.Finished)
 			return
 		}
-		q.co = n.coros.Get(q)
 	}
 	n.acting = q
-	status := q.co.Resume()
+	var status coro.Status
+	if q.co == nil {
+		status = n.coros.Start(q)
+	} else {
+		status = q.co.Resume()
+	}
 	n.acting = nil
 	if status != coro.Suspended {
 		q.ended(status)

@@ -80,9 +80,8 @@ func benchmarkBody(b *testing.B, max int) {
 		defer p.Close()
 		e := new(empty)
 		for b.Loop() {
-			c := p.Get(e)
-			c.Resume()
-			p.Put(c)
+			p.Start(e)
+			p.Put(e.c)
 		}
 	})
 }

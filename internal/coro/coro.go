@@ -4,14 +4,14 @@
 // A [Coroutine] runs a [Body] on a goroutine of its own. [Coroutine.Resume]
 // hands control to it, [Coroutine.Suspend], called from inside, hands it back;
 // neither goes through the scheduler. A [Pool] keeps coroutines whose body has
-// ended for the next body, because making one costs several times as much.
+// returned for the next body, because making one costs several times as much.
 //
 // # Threads
 //
 // A pool and its coroutines belong to one goroutine, the owner. Only the owner
 // may use them, or a coroutine of the owner's while it runs. Nothing here locks,
-// and use by another goroutine is not detected: with [Current] and [Coroutine.G]
-// callers can detect it themselves.
+// and use by another goroutine is not detected: with [Current] callers can detect
+// it themselves.
 //
 // The thread lock of the owner ([runtime.LockOSThread]) must be the same
 // whenever a coroutine is made, resumed, or ended by its pool. The runtime
@@ -35,25 +35,25 @@
 // allocate nothing; iter.Pull by itself is hardly faster. To take a coroutine
 // from the pool, run an empty body and put it back takes a fifth more than that.
 // To do the same without a pool, with a new coroutine each time, takes four to
-// five times as long as with one, and 8 allocations.
+// five times as long as with one, and 7 allocations.
 package coro
 
 import (
-	"iter"
 	"runtime"
 	"runtime/debug"
 )
 
-// A Body is what a coroutine runs. It is an interface rather than a function so
-// that starting one allocates nothing: whatever has the state that the body
-// needs can be the body, where a function would be a closure over it.
-type Body interface{ RunCoroutine() }
+// A Body is what a coroutine runs; it is told in which one. It is an interface
+// rather than a function so that starting one allocates nothing: whatever has the
+// state that the body needs can be the body, where a function would be a closure
+// over it.
+type Body interface{ RunCoroutine(c *Coroutine) }
 
 // A Status says how a call of Resume came to its end.
 type Status uint8
 
 const (
-	Suspended Status = iota // the body called Suspend, or was never resumed
+	Suspended Status = iota // the body called Suspend
 	Finished                // the body returned
 	Panicked                // the body panicked; see Coroutine.Panic
 	Exited                  // the body called runtime.Goexit
@@ -79,39 +79,27 @@ func (s Status) String() string {
 	return "invalid"
 }
 
-// A Coroutine is a stack that runs one body at a time. [Pool.Get] makes one.
+// A Coroutine is a stack that runs one body at a time. [Pool.Start] makes one.
+//
+// There may be a million of them, so it is small, and few frames are below the
+// body: whenever the garbage collector looks at a stack, each costs it some 70 ns.
 type Coroutine struct {
+	next  func() (struct{}, bool)
+	yield func(struct{}) bool
+	crash *crash // how the body has come to a bad end; nil if it has not
+
 	// status is Suspended as long as there is a body that has not ended, even
 	// while it runs: so neither Resume nor Suspend has to write it.
 	status Status
+}
 
-	// unwound says that Goexit has left the bottom frame. The goroutine then
-	// waits in a deferred function and can do nothing but end.
-	unwound bool
-
-	body  Body // what the next Resume starts; nil once started
+// A crash is a panic or a Goexit, for which value is nil.
+type crash struct {
 	value any
 	stack []byte
-
-	// Set once, when the coroutine is made.
-	next func() (struct{}, bool)
-	stop func()
-
-	// Set once, by the coroutine's goroutine at its start.
-	g     uintptr
-	yield func(struct{}) bool
 }
 
-// newCoroutine makes a coroutine without a body. Its goroutine exists from now
-// on, and stays until end is called.
-func newCoroutine() *Coroutine {
-	c := new(Coroutine)
-	c.next, c.stop = iter.Pull(c.main)
-	return c
-}
-
-// Resume runs c until its body suspends or ends, and says which. The first
-// Resume after [Pool.Get] starts the body.
+// Resume runs c until its body suspends or ends, and says which.
 //
 // It may be called from within another coroutine, which then waits for c to
 // suspend or end. It panics if c's body has ended or if c is running.
@@ -130,100 +118,77 @@ func (c *Coroutine) Suspend() {
 	c.yield(struct{}{})
 }
 
-// G returns what [Current] returns inside c. It does not change as c runs one
-// body after another, but is zero before c's first Resume of all, because only
-// the goroutine itself can tell. Inside the body it is always set, so a caller
-// that has to know it while the body runs can let the body say it.
-func (c *Coroutine) G() uintptr {
-	return c.g
-}
-
 // Panic returns the value that the body panicked with and the stack at that
 // moment, as formatted by [debug.Stack]. After Exited the value is nil and the
 // stack shows the call of Goexit. Otherwise, and after [Pool.Put], both are
 // nil.
 func (c *Coroutine) Panic() (value any, stack []byte) {
-	return c.value, c.stack
+	if c.crash == nil {
+		return nil, nil
+	}
+	return c.crash.value, c.crash.stack
 }
 
-// main is the bottom frame: it runs bodies until yield tells it to stop.
-func (c *Coroutine) main(yield func(struct{}) bool) {
-	c.g = Current()
-	c.yield = yield
-
-	stopped := false
-	defer func() {
-		if !stopped {
-			c.leave()
+// bottom returns the bottom frame of the pool's coroutines: it runs one body after
+// the other. One function serves them all, and finds in the pool which of them it is.
+func (p *Pool) bottom() func(yield func(struct{}) bool) {
+	return func(yield func(struct{}) bool) {
+		c := p.coming
+		p.coming = nil
+		c.yield = yield
+		defer c.fall()
+		for c.status == Suspended {
+			b := p.body
+			p.body = nil // the body has begun, and p must not be what keeps it alive
+			b.RunCoroutine(c)
+			c.status = Finished
+			yield(struct{}{})
 		}
-	}()
-	for !stopped {
-		c.run()
-		if c.status != Finished {
-			c.panicked()
-		}
-		stopped = !yield(struct{}{})
 	}
 }
 
-// run runs one body. It returns if the body returned, with the status Finished,
-// or panicked. If the body called Goexit, run does not return at all.
-func (c *Coroutine) run() {
-	defer c.catch()
-	b := c.body
-	c.body = nil // the body has begun, and c must not be what keeps it alive
-	b.RunCoroutine()
-	c.status = Finished
-}
-
-// catch stops a panic and keeps what is known of it: here the frames of the
-// body are still on the stack. It cannot stop Goexit, for which recover returns
-// nil, as it may for panic(nil) (GODEBUG=panicnil=1). What happens next tells
-// them apart: after a panic run returns, after Goexit the deferred function of
-// main runs.
-func (c *Coroutine) catch() {
-	if c.status != Finished {
-		c.value, c.stack = recover(), debug.Stack()
+// fall is called when the bottom frame is left. If that is because of a panic or
+// Goexit, neither must reach iter.Pull, which would pass it on to whoever called
+// Resume: it switches away in the middle of the unwinding, and Resume returns with
+// a status. Control comes back only for c to end. It then panics, because
+// iter.Pull then takes this panic, and not Goexit, for the reason of the unwinding
+// and passes its value on to end, which can recover it. With the panic out of the
+// way Goexit goes on, and ends the goroutine.
+func (c *Coroutine) fall() {
+	if c.status != Suspended {
+		return // it has been ended
 	}
-}
-
-// panicked sets the status after a panic that catch has stopped.
-func (c *Coroutine) panicked() {
-	c.status = Panicked
-	if c.value == nil {
-		c.value = new(runtime.PanicNilError)
+	value := recover()
+	if value == nil && panicking() {
+		value = new(runtime.PanicNilError) // as without GODEBUG=panicnil=1
 	}
-}
-
-// leave keeps Goexit from reaching iter.Pull, which would pass it on to whoever
-// called Resume: it switches away in the middle of the unwinding, and Resume
-// returns with a status. Control comes back only for c to end. It then panics,
-// because iter.Pull then takes the panic, not Goexit, for the reason of the
-// unwinding and passes its value on to end, which can recover it. With the panic
-// out of the way Goexit goes on, and ends the goroutine.
-func (c *Coroutine) leave() {
-	c.unwound = true
-	c.status = Exited
-	if c.value != nil {
-		// A deferred function panicked during Goexit. That is the worse news:
-		// in a plain goroutine it would have ended the process.
+	c.crash = &crash{value, debug.Stack()}
+	if c.status = Exited; value != nil {
 		c.status = Panicked
 	}
 	c.yield(struct{}{})
-	panic(unwinding)
+	panic(falling)
 }
 
-// unwinding is what leave panics with; it never leaves this package.
-var unwinding = new(byte)
+// panicking reports whether the deferred function that calls it runs because of a
+// panic, even if recover said nil, and not because of Goexit.
+func panicking() bool {
+	pc, _, _, _ := runtime.Caller(2)
+	f := runtime.FuncForPC(pc)
+	return f != nil && f.Name() == "runtime.gopanic"
+}
+
+// falling is what fall panics with; it never leaves this package.
+var falling = new(byte)
 
 // end ends c's goroutine. c must have no body that has begun and not ended.
-func (c *Coroutine) end() {
-	if c.unwound {
+func (c *Coroutine) end(crashed bool) {
+	if crashed {
 		defer func() {
-			if v := recover(); v != any(unwinding) {
+			if v := recover(); v != any(falling) {
 				panic(v)
 			}
 		}()
 	}
-	c.stop()
+	c.next()
 }

@@ -17,19 +17,22 @@ import (
 	"github.com/goasyncio/asyncio/internal/coro"
 )
 
-// body makes a coro.Body of a function that is told its coroutine.
-type body struct {
-	c *coro.Coroutine
-	f func(c *coro.Coroutine)
-}
+// body makes a coro.Body of a function.
+type body func(c *coro.Coroutine)
 
-func (b *body) RunCoroutine() { b.f(b.c) }
+func (b body) RunCoroutine(c *coro.Coroutine) { b(c) }
 
-// get takes a coroutine for f from p.
-func get(p *coro.Pool, f func(c *coro.Coroutine)) *coro.Coroutine {
-	b := &body{f: f}
-	b.c = p.Get(b)
-	return b.c
+// get starts a coroutine of p that runs f once it is resumed.
+func get(p *coro.Pool, f func(c *coro.Coroutine)) (c *coro.Coroutine) {
+	s := p.Start(body(func(own *coro.Coroutine) {
+		c = own
+		own.Suspend()
+		f(own)
+	}))
+	if s != coro.Suspended {
+		panic(s)
+	}
+	return c
 }
 
 // run runs test twice, without and with a thread lock. Each time it checks that
@@ -98,9 +101,6 @@ func TestSuspendAndFinish(t *testing.T) {
 			}
 			log = append(log, "end")
 		})
-		if len(log) != 0 {
-			t.Fatal("Get ran the body")
-		}
 		for i := range 3 {
 			resume(t, c, coro.Suspended)
 			log = append(log, fmt.Sprint("out ", i))
@@ -253,12 +253,9 @@ func TestPanic(t *testing.T) {
 			t.Errorf("Panic after Put = %v, %q", v, stack)
 		}
 
-		again := get(p, func(*coro.Coroutine) {})
-		if again != c {
-			t.Error("a coroutine whose body panicked was not reused")
+		if n := p.Idle(); n != 0 {
+			t.Errorf("Idle = %d, want 0: what panicked cannot be kept", n)
 		}
-		resume(t, again, coro.Finished)
-		p.Put(again)
 	})
 }
 
@@ -290,9 +287,6 @@ func testPanicNil(t *testing.T) {
 			t.Errorf("stack does not name the function that panicked:\n%s", stack)
 		}
 		p.Put(c)
-		if p.Idle() != 1 {
-			t.Error("a coroutine whose body panicked was not kept")
-		}
 	})
 }
 
@@ -574,7 +568,6 @@ func TestNothingKept(t *testing.T) {
 		{"finished", func(*[1024]byte) {}, coro.Finished},
 		{"panicked", func(b *[1024]byte) { panic(b) }, coro.Panicked},
 		{"exited", func(*[1024]byte) { runtime.Goexit() }, coro.Exited},
-		{"never resumed", nil, coro.Suspended},
 	} {
 		t.Run(test.name, func(t *testing.T) {
 			run(t, func(t *testing.T, p *coro.Pool) {
@@ -584,10 +577,8 @@ func TestNothingKept(t *testing.T) {
 					c.Suspend()
 					test.end(ballast)
 				})
-				if test.end != nil {
-					resume(t, c, coro.Suspended)
-					resume(t, c, test.want)
-				}
+				resume(t, c, coro.Suspended)
+				resume(t, c, test.want)
 				p.Put(c)
 				for range 10 {
 					runtime.GC()

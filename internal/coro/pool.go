@@ -2,11 +2,13 @@
 
 package coro
 
+import "iter"
+
 // defaultMax bounds the memory that a pool holds after a burst of work: an idle
 // coroutine keeps the stack it has grown, about 3 kB in all if it has grown none.
 const defaultMax = 1024
 
-// A Pool makes coroutines, and keeps those whose body has ended for the next
+// A Pool makes coroutines, and keeps those whose body has returned for the next
 // body. The zero value is ready for use.
 //
 // Running a body in a coroutine that the pool has kept allocates nothing; see the
@@ -17,55 +19,70 @@ type Pool struct {
 
 	idle   []*Coroutine // the last one is the next to be used: its stack is warm
 	closed bool
+
+	// What the bottom frame needs, once Start has switched to it.
+	main   func(yield func(struct{}) bool) // the bottom frame; see bottom
+	coming *Coroutine                      // a new one; nil if it is not new
+	body   Body
 }
 
-// Get returns a coroutine that will run b: an idle one, or a new one if there
-// is none. The first Resume starts b.
-//
-// Every coroutine is a goroutine, even before its first Resume, so each Get
-// needs a Put.
-func (p *Pool) Get(b Body) *Coroutine {
+// Start runs b in a coroutine, an idle one or a new one if there is none, until it
+// suspends or ends, and says which. What the body is told is its coroutine: it needs
+// a Put when the body has ended.
+func (p *Pool) Start(b Body) Status {
 	var c *Coroutine
 	if n := len(p.idle); n > 0 {
 		c = p.idle[n-1]
 		p.idle[n-1] = nil
 		p.idle = p.idle[:n-1]
+		c.status = Suspended
 	} else {
-		c = newCoroutine()
+		c = p.newCoroutine()
+		p.coming = c
 	}
-	c.status = Suspended
-	c.body = b
+	p.body = b
+	c.next()
+	return c.status
+}
+
+// newCoroutine makes a coroutine. Its goroutine exists from now on.
+func (p *Pool) newCoroutine() *Coroutine {
+	if p.main == nil {
+		p.main = p.bottom()
+	}
+	c := new(Coroutine)
+	// Nobody needs the function that stops it: it ends when it is resumed without a body.
+	c.next, _ = iter.Pull(p.main)
 	return c
 }
 
-// Put gives back a coroutine whose body has ended in whatever way, or was never
-// started; its caller must not use c any more. The pool keeps c, or ends its
-// goroutine if it is full or closed, or if c cannot be used again because its
-// body has exited. Neither way keeps c's last body or panic value alive.
+// Put gives back a coroutine whose body has ended in whatever way; its caller must
+// not use c any more. The pool keeps c, or ends its goroutine if it is full or
+// closed, or if the body has not returned. Neither way keeps c's panic value alive.
 //
-// Put panics if c's body has begun and not ended, or if c was put before.
+// Put panics if c's body has not ended, or if c was put before.
 func (p *Pool) Put(c *Coroutine) {
-	switch {
-	case c.status == idle:
+	switch c.status {
+	case idle:
 		panic("coro: Put of a coroutine that was put before")
-	case c.status == Suspended && c.body == nil:
+	case Suspended:
 		panic("coro: Put of a coroutine whose body has not ended; resume it until it has")
 	}
-	c.status = idle
-	c.body, c.value, c.stack = nil, nil, nil
-	if c.unwound || p.closed || len(p.idle) >= p.max() {
-		c.end()
+	crashed := c.crash != nil
+	c.status, c.crash = idle, nil
+	if crashed || p.closed || len(p.idle) >= p.max() {
+		c.end(crashed)
 		return
 	}
 	p.idle = append(p.idle, c)
 }
 
 // Close ends all idle coroutines, and makes Put end each one that it is given
-// from now on. Get still works. Closing twice does nothing.
+// from now on. Start still works. Closing twice does nothing.
 func (p *Pool) Close() {
 	p.closed = true
 	for _, c := range p.idle {
-		c.end()
+		c.end(false)
 	}
 	p.idle = nil
 }

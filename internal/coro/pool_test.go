@@ -14,7 +14,7 @@ func TestPoolReuse(t *testing.T) {
 		a := get(p, func(*coro.Coroutine) {})
 		b := get(p, func(*coro.Coroutine) {})
 		if a == b {
-			t.Fatal("Get returned one coroutine twice")
+			t.Fatal("Start used one coroutine twice")
 		}
 		resume(t, a, coro.Finished)
 		resume(t, b, coro.Finished)
@@ -26,7 +26,7 @@ func TestPoolReuse(t *testing.T) {
 		ran := false
 		c := get(p, func(*coro.Coroutine) { ran = true })
 		if c != b {
-			t.Error("Get did not return the coroutine that was put last")
+			t.Error("Start did not use the coroutine that was put last")
 		}
 		if n := p.Idle(); n != 1 {
 			t.Errorf("Idle = %d, want 1", n)
@@ -65,30 +65,6 @@ func TestPoolBound(t *testing.T) {
 			waitGoroutines(t, baseline+test.want)
 		})
 	}
-}
-
-func TestPoolNeverResumed(t *testing.T) {
-	run(t, func(t *testing.T, p *coro.Pool) {
-		forbidden := func(*coro.Coroutine) { t.Error("a body ran that was put before its start") }
-		c := get(p, forbidden) // new
-		p.Put(c)
-		c = get(p, forbidden) // kept, with a goroutine that has not run at all
-		p.Put(c)
-		c = get(p, func(*coro.Coroutine) {})
-		resume(t, c, coro.Finished)
-		p.Put(c)
-		c = get(p, forbidden) // kept, with a goroutine that has run
-		p.Put(c)
-		if n := p.Idle(); n != 1 {
-			t.Errorf("Idle = %d, want 1", n)
-		}
-		p.Max = -1
-		p.Put(get(p, forbidden)) // the kept one, ended
-		p.Put(get(p, forbidden)) // a new one, ended
-		if n := p.Idle(); n != 0 {
-			t.Errorf("Idle = %d, want 0", n)
-		}
-	})
 }
 
 func TestPoolClose(t *testing.T) {
@@ -143,6 +119,6 @@ func TestPoolManySuspended(t *testing.T) {
 }
 
 // empty is a body that ends at once.
-type empty struct{}
+type empty struct{ c *coro.Coroutine }
 
-func (empty) RunCoroutine() {}
+func (e *empty) RunCoroutine(c *coro.Coroutine) { e.c = c }
