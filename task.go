@@ -326,6 +326,7 @@ func (t *task) run() {
 			t.finishTask(r.error())
 			return
 		}
+		t.coro = l.coros.Get((*taskStack)(t))
 	}
 	outer, g := l.running, l.g.Load()
 	l.running = t
@@ -333,12 +334,7 @@ func (t *task) run() {
 		name := t.Name()
 		l.stepping.Store(&name)
 	}
-	var status coro.Status
-	if t.coro == nil {
-		status = l.coros.Start((*taskStack)(t))
-	} else {
-		status = t.coro.Resume()
-	}
+	status := t.coro.Resume()
 	t = l.running.(*task) // another one, if the coroutine has gone on to it
 	l.running = outer
 	l.g.Store(g)
@@ -371,9 +367,8 @@ func (t *task) ended(status coro.Status) {
 // taskStack is a task as the body of its coroutine.
 type taskStack task
 
-func (s *taskStack) RunCoroutine(c *coro.Coroutine) {
+func (s *taskStack) RunCoroutine() {
 	t := (*task)(s)
-	t.coro = c
 	for t.loop.g.Store(coro.Current()); ; {
 		t.err = t.self.(AnyTask).exec(&t.root)
 		next := t.successor()

@@ -317,8 +317,7 @@ type process struct {
 }
 
 // RunCoroutine is the program's stack.
-func (q *process) RunCoroutine(c *coro.Coroutine) {
-	q.co = c
+func (q *process) RunCoroutine() {
 	p := q.program
 	opts := append(p.logging(), p.opts...)
 	opts = append(opts, seam.LoopOption(seam.Seams{
@@ -379,14 +378,10 @@ func (q *process) turn() {
 			q.ended(coro.Finished)
 			return
 		}
+		q.co = n.coros.Get(q)
 	}
 	n.acting = q
-	var status coro.Status
-	if q.co == nil {
-		status = n.coros.Start(q)
-	} else {
-		status = q.co.Resume()
-	}
+	status := q.co.Resume()
 	n.acting = nil
 	if status != coro.Suspended {
 		q.ended(status)

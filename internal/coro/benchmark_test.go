@@ -80,8 +80,9 @@ func benchmarkBody(b *testing.B, max int) {
 		defer p.Close()
 		e := new(empty)
 		for b.Loop() {
-			p.Start(e)
-			p.Put(e.c)
+			c := p.Get(e)
+			c.Resume()
+			p.Put(c)
 		}
 	})
 }

@@ -43,11 +43,10 @@ import (
 	"runtime/debug"
 )
 
-// A Body is what a coroutine runs; it is told in which one. It is an interface
-// rather than a function so that starting one allocates nothing: whatever has the
-// state that the body needs can be the body, where a function would be a closure
-// over it.
-type Body interface{ RunCoroutine(c *Coroutine) }
+// A Body is what a coroutine runs. It is an interface rather than a function so
+// that starting one allocates nothing: whatever has the state that the body needs can
+// be the body, where a function would be a closure over it.
+type Body interface{ RunCoroutine() }
 
 // A Status says how a call of Resume came to its end.
 type Status uint8
@@ -79,7 +78,7 @@ func (s Status) String() string {
 	return "invalid"
 }
 
-// A Coroutine is a stack that runs one body at a time. [Pool.Start] makes one.
+// A Coroutine is a stack that runs one body at a time. [Pool.Get] makes one.
 //
 // There may be a million of them, so it is small, and few frames are below the
 // body: whenever the garbage collector looks at a stack, each costs it some 70 ns.
@@ -140,7 +139,7 @@ func (p *Pool) bottom() func(yield func(struct{}) bool) {
 		for c.status == Suspended {
 			b := p.body
 			p.body = nil // the body has begun, and p must not be what keeps it alive
-			b.RunCoroutine(c)
+			b.RunCoroutine()
 			c.status = Finished
 			yield(struct{}{})
 		}

@@ -17,22 +17,26 @@ import (
 	"github.com/goasyncio/asyncio/internal/coro"
 )
 
-// body makes a coro.Body of a function.
-type body func(c *coro.Coroutine)
+// body makes a coro.Body of a function that is told its coroutine. It suspends before
+// it calls that, so that several can be made at once.
+type body struct {
+	c *coro.Coroutine
+	f func(c *coro.Coroutine)
+}
 
-func (b body) RunCoroutine(c *coro.Coroutine) { b(c) }
+func (b *body) RunCoroutine() {
+	b.c.Suspend()
+	b.f(b.c)
+}
 
 // get starts a coroutine of p that runs f once it is resumed.
-func get(p *coro.Pool, f func(c *coro.Coroutine)) (c *coro.Coroutine) {
-	s := p.Start(body(func(own *coro.Coroutine) {
-		c = own
-		own.Suspend()
-		f(own)
-	}))
-	if s != coro.Suspended {
+func get(p *coro.Pool, f func(c *coro.Coroutine)) *coro.Coroutine {
+	b := &body{f: f}
+	b.c = p.Get(b)
+	if s := b.c.Resume(); s != coro.Suspended {
 		panic(s)
 	}
-	return c
+	return b.c
 }
 
 // run runs test twice, without and with a thread lock. Each time it checks that

@@ -20,16 +20,16 @@ type Pool struct {
 	idle   []*Coroutine // the last one is the next to be used: its stack is warm
 	closed bool
 
-	// What the bottom frame needs, once Start has switched to it.
+	// What the bottom frame needs at the first Resume after Get.
 	main   func(yield func(struct{}) bool) // the bottom frame; see bottom
 	coming *Coroutine                      // a new one; nil if it is not new
 	body   Body
 }
 
-// Start runs b in a coroutine, an idle one or a new one if there is none, until it
-// suspends or ends, and says which. What the body is told is its coroutine: it needs
-// a Put when the body has ended.
-func (p *Pool) Start(b Body) Status {
+// Get returns a coroutine, an idle one or a new one if there is none, whose first
+// Resume starts b. That must come before the next Get. It needs a Put when the body
+// has ended.
+func (p *Pool) Get(b Body) *Coroutine {
 	var c *Coroutine
 	if n := len(p.idle); n > 0 {
 		c = p.idle[n-1]
@@ -41,8 +41,7 @@ func (p *Pool) Start(b Body) Status {
 		p.coming = c
 	}
 	p.body = b
-	c.next()
-	return c.status
+	return c
 }
 
 // newCoroutine makes a coroutine. Its goroutine exists from now on.
@@ -78,7 +77,7 @@ func (p *Pool) Put(c *Coroutine) {
 }
 
 // Close ends all idle coroutines, and makes Put end each one that it is given
-// from now on. Start still works. Closing twice does nothing.
+// from now on. Get still works. Closing twice does nothing.
 func (p *Pool) Close() {
 	p.closed = true
 	for _, c := range p.idle {

@@ -14,7 +14,7 @@ func TestPoolReuse(t *testing.T) {
 		a := get(p, func(*coro.Coroutine) {})
 		b := get(p, func(*coro.Coroutine) {})
 		if a == b {
-			t.Fatal("Start used one coroutine twice")
+			t.Fatal("Get used one coroutine twice")
 		}
 		resume(t, a, coro.Finished)
 		resume(t, b, coro.Finished)
@@ -26,7 +26,7 @@ func TestPoolReuse(t *testing.T) {
 		ran := false
 		c := get(p, func(*coro.Coroutine) { ran = true })
 		if c != b {
-			t.Error("Start did not use the coroutine that was put last")
+			t.Error("Get did not use the coroutine that was put last")
 		}
 		if n := p.Idle(); n != 1 {
 			t.Errorf("Idle = %d, want 1", n)
@@ -119,6 +119,6 @@ func TestPoolManySuspended(t *testing.T) {
 }
 
 // empty is a body that ends at once.
-type empty struct{ c *coro.Coroutine }
+type empty struct{}
 
-func (e *empty) RunCoroutine(c *coro.Coroutine) { e.c = c }
+func (*empty) RunCoroutine() {}
