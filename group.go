@@ -102,8 +102,8 @@ func WithTaskGroup(ctx context.Context, fn func(ctx context.Context, g *TaskGrou
 // has ended, fn never runs: the task has ended cancelled, with the cause
 // ErrTaskGroupClosed.
 func (g *TaskGroup) Go(fn func(ctx context.Context) error, opts ...TaskOption) *Task[struct{}] {
-	t := GroupTask(g, valueless(fn), opts...)
-	t.code = placeOf(fn)
+	t := newPlainTask(g.scope, fn, opts, "TaskGroup.Go")
+	g.adopt(&t.task)
 	return t
 }
 
@@ -111,13 +111,19 @@ func (g *TaskGroup) Go(fn func(ctx context.Context) error, opts ...TaskOption) *
 // The task inherits the values of the context that the group's function was given.
 func GroupTask[T any](g *TaskGroup, fn Coroutine[T], opts ...TaskOption) *Task[T] {
 	t := newTask(g.scope, fn, opts, "TaskGroup.Go")
+	g.adopt(&t.task)
+	return t
+}
+
+// adopt starts a task as one of the group.
+func (g *TaskGroup) adopt(t *task) {
 	if g.refuses() {
 		t.finishTask(&CancelledError{Cause: ErrTaskGroupClosed})
-		return t
+		return
 	}
 	t.seen = true // the group sees its error
 	t.parent = g.parent
-	c := &groupChild{group: g, task: &t.task}
+	c := &groupChild{group: g, task: t}
 	g.children.add(&c.registered, c)
 	if g.limit > 0 && g.running >= g.limit {
 		t.hold()
@@ -126,7 +132,6 @@ func GroupTask[T any](g *TaskGroup, fn Coroutine[T], opts ...TaskOption) *Task[T
 		t.start()
 	}
 	t.addCallback(c)
-	return t
 }
 
 func (g *TaskGroup) admit(c *groupChild) {

@@ -365,16 +365,16 @@ func (a *alarmClock) callback() seam.Callback {
 	return seam.Callback{Kind: seam.Alarm, Subject: a.self, Lane: (*task)(a), When: a.alarm.When}
 }
 
-// sleepUntil suspends t until the loop's time is when.
-func (t *task) sleepUntil(ctx context.Context, when time.Duration) error {
-	w := t.arm()
+// setAlarm arms the alarm of t for the loop's time when.
+func (t *task) setAlarm(when time.Duration) {
 	t.alarm.Owner = (*alarmClock)(t)
 	t.alarm.When = when
 	t.loop.timers.Add(&t.alarm)
-	err := t.park(ctx, w)
+}
+
+func (t *task) clearAlarm() {
 	t.loop.timers.Remove(&t.alarm)
 	t.alarm.Owner = nil
-	return err
 }
 
 // yield lets one pass go by.

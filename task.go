@@ -132,8 +132,7 @@ func CreateTask[T any](ctx context.Context, fn Coroutine[T], opts ...TaskOption)
 
 // Go is CreateTask for a function that has no value.
 func Go(ctx context.Context, fn func(ctx context.Context) error, opts ...TaskOption) *Task[struct{}] {
-	t := newTask(ctx, valueless(fn), opts, "Go")
-	t.code = placeOf(fn)
+	t := newPlainTask(ctx, fn, opts, "Go")
 	t.start()
 	return t
 }
@@ -147,14 +146,27 @@ func valueless(fn func(context.Context) error) Coroutine[struct{}] {
 
 // newTask makes a task that start will start.
 func newTask[T any](ctx context.Context, fn Coroutine[T], opts []TaskOption, op string) *Task[T] {
-	l := loopOf(ctx, op)
-	l.check(op)
-	if fn == nil {
-		panic(misuse(op, ErrBadArgument, "the function is nil"))
-	}
+	l := loopForTask(ctx, op, fn != nil)
 	t := &Task[T]{fn: fn}
 	t.initTask(l, ctx, t, placeOf(fn), opts)
 	return t
+}
+
+// newPlainTask is newTask for a function that has no value.
+func newPlainTask(ctx context.Context, fn func(context.Context) error, opts []TaskOption, op string) *Task[struct{}] {
+	l := loopForTask(ctx, op, fn != nil)
+	t := new(Task[struct{}])
+	t.plain = fn
+	t.initTask(l, ctx, t, placeOf(fn), opts)
+	return t
+}
+
+// loopForTask returns the loop on which a task can be made with ctx.
+func loopForTask(ctx context.Context, op string, hasFunc bool) *EventLoop {
+	l := loopOf(ctx, op)
+	l.check(op)
+	checkFunc(op, hasFunc)
+	return l
 }
 
 // initTask makes t, which must be zero, a task of l. Its function is the exec of self.
@@ -200,13 +212,12 @@ func (t *Task[T]) Result() (T, error) {
 	return t.value, nil
 }
 
-func (t *Task[T]) exec(ctx context.Context) error {
+// exec is small enough to be inlined into what calls it for each T: stacks have one
+// frame less. Nobody looks at the value if there is an error.
+func (t *Task[T]) exec(ctx context.Context) (err error) {
 	fn := t.fn
 	t.fn = nil
-	v, err := fn(ctx)
-	if err == nil {
-		t.value = v
-	}
+	t.value, err = fn(ctx)
 	return err
 }
 
@@ -226,12 +237,13 @@ type task struct {
 	future
 	registered // in loop.tasks
 
-	name string
-	id   uint64
-	code codePlace // of its function
-	root scope
-	top  *scope // the innermost scope on the stack
-	coro *coro.Coroutine
+	name  string
+	id    uint64
+	code  codePlace                   // of its function
+	plain func(context.Context) error // its function, if that has no value; else exec calls it
+	root  scope
+	top   *scope // the innermost scope on the stack
+	coro  *coro.Coroutine
 
 	requests  uint64 // the number of the last request to a scope of this task
 	delivered uint64 // the number of the last one that was delivered
@@ -370,7 +382,12 @@ type taskStack task
 func (s *taskStack) RunCoroutine() {
 	t := (*task)(s)
 	for t.loop.g.Store(coro.Current()); ; {
-		t.err = t.self.(AnyTask).exec(&t.root)
+		if fn := t.plain; fn != nil { // without a frame of a closure or of exec
+			t.plain = nil
+			t.err = fn(&t.root)
+		} else {
+			t.err = t.self.(AnyTask).exec(&t.root)
+		}
 		next := t.successor()
 		if next == nil {
 			return

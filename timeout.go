@@ -27,7 +27,11 @@ func Sleep(ctx context.Context, d time.Duration) error {
 	if d <= 0 {
 		return t.yield(ctx)
 	}
-	return t.sleepUntil(ctx, after(t.loop.clock.Now(), d))
+	w := t.arm()
+	t.setAlarm(after(t.loop.clock.Now(), d))
+	err = t.park(ctx, w)
+	t.clearAlarm()
+	return err
 }
 
 // Yield gives up exactly one pass of the loop: everything that is ready runs
