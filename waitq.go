@@ -23,8 +23,9 @@ import (
 type waitq struct {
 	first, last *place
 	next        *place // the first one that is pending
-	count       int
-	live        int    // those that were not cancelled: pending, or granted and not gone yet
+	count       int32
+	live        int32  // those that were not cancelled: pending, or granted and not gone yet
+	holder      uint64 // the number of the task that has the lock which the line is for; 0 if there is none
 	spare       *place // one that has left, for the next to come
 }
 
