@@ -104,6 +104,21 @@ func (s *site) frames() site {
 	return *s
 }
 
+// resolve returns the frames of a stack, the innermost first.
+func resolve(s site) []runtime.Frame {
+	var frames []runtime.Frame
+	if len(s) == 0 {
+		return nil
+	}
+	for walk := runtime.CallersFrames(s); ; {
+		f, more := walk.Next()
+		frames = append(frames, f)
+		if !more {
+			return frames
+		}
+	}
+}
+
 // ownPrefix is how the names of the package's functions begin.
 var ownPrefix = reflect.TypeFor[site]().PkgPath() + "."
 
