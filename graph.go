@@ -304,18 +304,6 @@ func (t *task) frames(running []runtime.Frame) []runtime.Frame {
 	return frames
 }
 
-// callers returns the stack from skip frames above its caller on.
-func callers(skip int) []runtime.Frame {
-	pcs := make([]uintptr, stackDepth)
-	for {
-		n := runtime.Callers(2+skip, pcs)
-		if n < len(pcs) {
-			return resolve(pcs[:n])
-		}
-		pcs = make([]uintptr, 2*len(pcs))
-	}
-}
-
 // userFrames cuts a stack where the task's function was called, and leaves out
 // what goes on inside the package.
 func userFrames(frames []runtime.Frame) []runtime.Frame {

@@ -482,6 +482,9 @@ func (l *EventLoop) wait(d time.Duration) error {
 		return ErrDeadlock // nobody reads more of it
 	}
 	if err == seam.ErrIdle {
+		if c, ok := l.order.(seam.Chronicle); ok {
+			c.Idles()
+		}
 		return fmt.Errorf("%w: %s", ErrDeadlock, l.standstill())
 	}
 	if err != nil {

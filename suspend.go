@@ -157,9 +157,6 @@ func (t *task) look() site {
 	}
 }
 
-// stackDepth is how many frames most stacks have room in.
-const stackDepth = 64
-
 // record takes the stack from the caller of suspend on, which calls it.
 func (s *site) record() { *s = (*s)[:runtime.Callers(3, *s)] }
 

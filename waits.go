@@ -7,6 +7,8 @@ import (
 	"path"
 	"runtime"
 	"strings"
+
+	"github.com/goasyncio/asyncio/internal/seam"
 )
 
 // A wait is what is known of how a suspended task waits.
@@ -34,7 +36,7 @@ func (w wait) String() string {
 // number.
 func (t *task) waits(find func(id uint64) *task) wait {
 	w := wait{verb: "waits"}
-	w.call, w.place = whoWaits(t.look())
+	w.call, w.place = whoWaits(resolve(t.look()))
 	switch a := t.waiter.(type) {
 	case *future:
 		if _, ok := a.self.(AnyTask); ok || w.call == "" || strings.HasPrefix(w.call, "Future.") {
@@ -60,11 +62,29 @@ func (t *task) waits(find func(id uint64) *task) wait {
 	return w
 }
 
+func init() {
+	seam.WaitOf = func(task any) (call, place string) {
+		t := task.(AnyTask).base()
+		switch {
+		case t.state != pending:
+		case t.loop.running == t:
+			return whoWaits(callers(1))
+		case t.suspended:
+			return whoWaits(resolve(t.look()))
+		default: // it has not begun
+			if _, at, ok := strings.Cut(t.code.String(), " "); ok && !inLibrary(at) {
+				return "", path.Base(at)
+			}
+		}
+		return "", ""
+	}
+}
+
 // whoWaits reads from the stack of a suspended task which function of the library has
 // suspended it, and where the program has called that.
-func whoWaits(stack site) (call, place string) {
+func whoWaits(stack []runtime.Frame) (call, place string) {
 	outer := ""
-	for _, f := range resolve(stack) {
+	for _, f := range stack {
 		if f.Function == bottomFunction {
 			break
 		}
@@ -110,12 +130,19 @@ func libraryName(function string) (name string, own bool) {
 	if !isExported(name) {
 		return "", true
 	}
-	return qualifier + strings.ToUpper(name[:1]) + name[1:], true
+	if 'a' <= name[0] && name[0] <= 'z' { // a method
+		if qualifier != "" {
+			return "", true
+		}
+		name = strings.ToUpper(name[:1]) + name[1:] // of the middle of an exported type
+	}
+	return qualifier + name, true
 }
 
-// inLibrary reports whether a file is one of the package's own.
+// inLibrary reports whether a file, or a line of one, is the library's own.
 func inLibrary(file string) bool {
-	return path.Dir(file) == ownFolder && !strings.HasSuffix(file, "_test.go")
+	folder := path.Dir(file)
+	return (folder == ownFolder || folder == ownFolder+"/"+strings.TrimSuffix(testPackage, ".")) && !strings.Contains(file, "_test.go")
 }
 
 var ownFolder = func() string {
