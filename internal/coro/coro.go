@@ -139,9 +139,8 @@ func (c *Coroutine) G() uintptr {
 }
 
 // Panic returns the value that the body panicked with and the stack at that
-// moment, as formatted by [debug.Stack]. After Exited the value is nil and the
-// stack shows the call of Goexit. Otherwise, and after [Pool.Put], both are
-// nil.
+// moment, as formatted by [debug.Stack]. Otherwise, also after Exited, and after
+// [Pool.Put], both are nil.
 func (c *Coroutine) Panic() (value any, stack []byte) {
 	return c.value, c.stack
 }
@@ -181,10 +180,26 @@ func (c *Coroutine) run() {
 // nil, as it may for panic(nil) (GODEBUG=panicnil=1). What happens next tells
 // them apart: after a panic run returns, after Goexit the deferred function of
 // main runs.
+//
+// The stack costs as much as all else that ends a body by Goexit, and nobody asks
+// for it. So it is left out if Goexit is seen to be who calls catch; if it is not
+// seen, that is but a waste.
 func (c *Coroutine) catch() {
-	if c.status != Finished {
-		c.value, c.stack = recover(), debug.Stack()
+	if c.status == Finished {
+		return
 	}
+	c.value = recover()
+	if c.value != nil || !calledBy("runtime.Goexit") {
+		c.stack = debug.Stack()
+	}
+}
+
+// calledBy reports whether the caller of its caller has that name.
+func calledBy(name string) bool {
+	var pc [1]uintptr
+	runtime.Callers(3, pc[:])
+	f, _ := runtime.CallersFrames(pc[:]).Next()
+	return f.Function == name
 }
 
 // panicked sets the status after a panic that catch has stopped.
