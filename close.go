@@ -9,6 +9,7 @@ import (
 	"time"
 
 	"github.com/goasyncio/asyncio/internal/coro"
+	"github.com/goasyncio/asyncio/internal/seam"
 )
 
 var errClosing = errors.New("the loop is closing")
@@ -101,6 +102,9 @@ func (l *EventLoop) shutDown() error {
 		return nil
 	}
 	defer l.watchForBlocking()()
+	if c, ok := l.order.(seam.Chronicle); ok {
+		c.Closes()
+	}
 	l.cancelTasks()
 	over := l.grace <= 0
 	if !over {

@@ -230,21 +230,18 @@ func TestDebugChangesNoResults(t *testing.T) {
 			if loop.Debug() {
 				t.Error("another loop is in debug mode")
 			}
-			task := asyncio.Go(ctx, func(ctx context.Context) error {
-				asyncio.Sleep(ctx, sec(1))
-				return asyncio.Sleep(ctx, sec(1))
-			})
-			loop.SetDebug(true)
-			asyncio.Yield(ctx)
-			if n := len(task.Stack(0)); n < 2 {
-				t.Errorf("in debug mode %d frames are known", n)
+			created := ""
+			loop.SetExceptionHandler(func(_ *asyncio.EventLoop, ec *asyncio.ErrorContext) { created = ec.CreatedAt })
+			defer loop.SetExceptionHandler(nil)
+			for _, on := range []bool{true, false} {
+				loop.SetDebug(on)
+				loop.CallSoon(func() { panic(io2) })
+				asyncio.Yield(ctx)
+				if known := created != ""; known != on {
+					t.Errorf("debug mode %v: the callback was created at %q", on, created)
+				}
 			}
-			loop.SetDebug(false)
-			asyncio.Sleep(ctx, sec(1)+1)
-			if n := len(task.Stack(0)); n != 1 {
-				t.Errorf("out of debug mode %d frames are known", n)
-			}
-			return task.Wait(ctx)
+			return nil
 		}, asyncio.WithDebug(false))
 	})
 }

@@ -70,8 +70,8 @@ func Depth(n int) GraphOption {
 // CaptureCallGraph tells where f is and who waits for it, directly and indirectly
 // (asyncio.capture_call_graph). If f is nil it is the running task. What waits is
 // a task that awaits the future, alone or by Gather, Wait, AsCompleted, Shield or
-// WaitFor, and for a task of a group the one whose group it is. Of suspended tasks
-// the stack is known in debug mode only; see Task.Stack.
+// WaitFor, and for a task of a group the one whose group it is. Task.Stack says what
+// is known of stacks.
 //
 // It costs nothing unless it is called: the links are read from what the loop
 // knows anyway. It may be called on the loop's goroutine, or while the loop is not
@@ -242,12 +242,13 @@ func taskOf(f *future) *task {
 // Stack returns the call stack of the task, the innermost frame first: at most
 // limit frames, all if limit is not positive (Task.get_stack).
 //
-// Of the running task it is the real stack. Of a suspended one it is the stack of
-// the operation in which it is suspended, as far as that was recorded: in debug mode
-// only, since it costs each suspension about a microsecond and the task half a
-// kilobyte, and no deeper than 64 frames. Otherwise, and for a task that has not
-// begun, or runs another's eager start, the one frame is the beginning of the task's
-// function. A task that is done has no stack; that of a panic is in its PanicError.
+// Of the running task it is the real stack, of a suspended one that of the operation
+// in which it is suspended. To ask takes some microseconds, and nothing beforehand. Of
+// a task that has not begun, or runs another's eager start, the one frame is the
+// beginning of its function. So it may be of one whose stack the loop uses meanwhile,
+// to save switches, but not in debug mode, where that is never so; and on another
+// goroutine than the one that ran the loop. A task that is done has no stack; that of
+// a panic is in its PanicError.
 //
 // Of the package's own functions only those that are exported are shown.
 func (t *task) Stack(limit int) []runtime.Frame {
@@ -294,7 +295,7 @@ func (t *task) frames(running []runtime.Frame) []runtime.Frame {
 	}
 	var frames []runtime.Frame
 	if t.suspended {
-		frames = userFrames(resolve(t.trail.frames()))
+		frames = userFrames(resolve(t.look()))
 	}
 	if fn := runtime.FuncForPC(uintptr(t.code)); len(frames) == 0 && fn != nil {
 		file, line := fn.FileLine(uintptr(t.code))
@@ -303,37 +304,11 @@ func (t *task) frames(running []runtime.Frame) []runtime.Frame {
 	return frames
 }
 
-// callers returns the stack from skip frames above its caller on.
-func callers(skip int) []runtime.Frame {
-	pcs := make([]uintptr, trailDepth)
-	for {
-		n := runtime.Callers(2+skip, pcs)
-		if n < len(pcs) {
-			return resolve(pcs[:n])
-		}
-		pcs = make([]uintptr, 2*len(pcs))
-	}
-}
-
-func resolve(s site) []runtime.Frame {
-	var frames []runtime.Frame
-	if len(s) == 0 {
-		return nil
-	}
-	for walk := runtime.CallersFrames(s); ; {
-		f, more := walk.Next()
-		frames = append(frames, f)
-		if !more {
-			return frames
-		}
-	}
-}
-
 // userFrames cuts a stack where the task's function was called, and leaves out
 // what goes on inside the package.
 func userFrames(frames []runtime.Frame) []runtime.Frame {
 	bottom := slices.IndexFunc(frames, func(f runtime.Frame) bool {
-		return f.Function == ownPrefix+"(*taskStack).RunCoroutine"
+		return f.Function == bottomFunction
 	})
 	if bottom >= 0 {
 		frames = frames[:bottom]
@@ -342,12 +317,4 @@ func userFrames(frames []runtime.Frame) []runtime.Frame {
 		name, own := strings.CutPrefix(f.Function, ownPrefix)
 		return own && !isExported(name)
 	})
-}
-
-// isExported reports whether a function or method of the package is exported. The
-// name is as in a runtime.Frame: "Sleep", "(*Queue[...]).Get", "Timeout.func1".
-func isExported(name string) bool {
-	name = strings.ReplaceAll(name, "[...]", "")
-	first := name[strings.LastIndexByte(name, '.')+1]
-	return 'A' <= first && first <= 'Z'
 }

@@ -13,6 +13,7 @@ import (
 	"testing"
 
 	"github.com/goasyncio/asyncio"
+	"github.com/goasyncio/asyncio/asynciotest"
 )
 
 // links writes a call graph as "a <- (b <- c) d": a is awaited by b, which is by
@@ -414,10 +415,7 @@ func TestTaskStack(t *testing.T) {
 			t.Errorf("%d frames", n)
 		}
 	})
-	inLoop(t, "of a suspended task, known by its function", func(t *testing.T, ctx context.Context) {
-		expectStack(t, spawn(ctx, "a", hour).Stack(0), "asyncio_test.hour")
-	}, asyncio.WithDebug(false))
-	inLoop(t, "of a suspended task, in debug mode", func(t *testing.T, ctx context.Context) {
+	suspended := func(t *testing.T, ctx context.Context) {
 		a := spawn(ctx, "a", func(ctx context.Context) error {
 			asyncio.Sleep(ctx, sec(1))
 			return asyncio.Yield(ctx)
@@ -427,7 +425,51 @@ func TestTaskStack(t *testing.T) {
 		a.Loop().CallSoon(func() { expectStack(t, a.Stack(0), "asyncio.Sleep", "TestTaskStack") })
 		asyncio.Sleep(ctx, sec(2))
 		expectStack(t, a.Stack(0))
-	}, asyncio.WithDebug(true))
+	}
+	inLoop(t, "of a suspended task", suspended, asyncio.WithDebug(false))
+	inLoop(t, "of a suspended task, in debug mode", suspended, asyncio.WithDebug(true))
+	inLoop(t, "of a suspended task, deep", func(t *testing.T, ctx context.Context) {
+		var deep func(ctx context.Context, n int) error
+		deep = func(ctx context.Context, n int) error {
+			if n == 0 {
+				return hour(ctx)
+			}
+			return deep(ctx, n-1)
+		}
+		a := spawn(ctx, "a", func(ctx context.Context) error { return deep(ctx, 500) })
+		if n := len(a.Stack(0)); n < 500 {
+			t.Errorf("%d frames", n)
+		}
+	})
+	inLoop(t, "of a suspended task whose deferred function waits", func(t *testing.T, ctx context.Context) {
+		a := spawn(ctx, "a", func(ctx context.Context) error {
+			defer hour(ctx)
+			runtime.Goexit()
+			return nil
+		})
+		expectStack(t, a.Stack(0), "asyncio.Sleep", "asyncio_test.hour", "runtime.Goexit", "TestTaskStack")
+		expectError(t, a.Wait(ctx), asyncio.ErrGoexit)
+	})
+	t.Run("of a suspended task, while the loop is not running", func(t *testing.T) {
+		loop := asyncio.NewEventLoop(asynciotest.WithVirtualClock())
+		defer loop.Close()
+		a := asyncio.Go(loop.Context(context.Background()), hour)
+		expectStack(t, a.Stack(0), "asyncio_test.hour")
+		expectError(t, loop.RunOnce(0), nil)
+		expectStack(t, a.Stack(0), "asyncio.Sleep", "asyncio_test.hour")
+		onAnotherGoroutine(func() { expectStack(t, a.Stack(0), "asyncio_test.hour") })
+		expectError(t, loop.RunOnce(-1), nil)
+		expectError(t, loop.RunOnce(0), nil)
+		expectError(t, a.Err(), nil)
+	})
+	inLoop(t, "a stack that the loop uses", func(t *testing.T, ctx context.Context) {
+		main := asyncio.CurrentTask(ctx)
+		asyncio.Go(ctx, func(ctx context.Context) error { // runs on the stack of main
+			expectStack(t, main.Stack(0), "asyncio")
+			return nil
+		})
+		expectError(t, asyncio.Yield(ctx), nil)
+	}, asyncio.WithDebug(false))
 	inLoop(t, "of a panic", func(t *testing.T, ctx context.Context) {
 		task := asyncio.CreateTask(ctx, func(context.Context) (int, error) { return blowUp() })
 		task.Wait(ctx)

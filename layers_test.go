@@ -31,11 +31,11 @@ var layers = [][]string{
 	{"future.go"},
 	// A task has a stack of scopes, a scope tells its task to end, and a
 	// suspended task hears of it.
-	{"task.go scope.go lending.go suspend.go"},
+	{"task.go scope.go lending.go suspend.go waits.go"},
 	{"executor.go", "leftover.go"},
 	// What is done with tasks.
 	{"timeout.go", "waitq.go", "group.go", "offload.go", "now.go", "close.go", "graph.go"},
-	{"await.go", "tree.go", "signal.go", "channel.go", "promise.go", "lookup.go", "descriptor.go"},
+	{"await.go", "tree.go", "standstill.go", "signal.go", "channel.go", "promise.go", "lookup.go", "descriptor.go"},
 	{"gather.go", "wait.go", "completed.go", "staggered.go", "rawsocket.go"},
 	{"run.go", "sockfile.go"},
 	// What tasks share: each is a wait queue and what its tasks wait for.

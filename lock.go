@@ -41,7 +41,7 @@ func (l *Lock) acquireFor(ctx context.Context, op string) error {
 }
 
 func (l *Lock) acquire(ctx context.Context, t *task) error {
-	if l.take() {
+	if l.take(t.id) {
 		return nil
 	}
 	if _, err := l.wait(ctx, t, &l.waiters); err != nil {
@@ -50,16 +50,17 @@ func (l *Lock) acquire(ctx context.Context, t *task) error {
 		}
 		return err
 	}
-	l.locked = true
+	l.locked, l.waiters.holder = true, t.id
 	return nil
 }
 
-// take takes the lock if it is free and nobody is entitled to it before.
-func (l *Lock) take() bool {
+// take takes the lock for a task if it is free and nobody is entitled to it before.
+// The number of the task, 0 if that is unknown, is for reports only.
+func (l *Lock) take(holder uint64) bool {
 	if l.locked || l.waiters.live > 0 {
 		return false
 	}
-	l.locked = true
+	l.locked, l.waiters.holder = true, holder
 	return true
 }
 
@@ -67,7 +68,18 @@ func (l *Lock) take() bool {
 // it did. Python has no such method.
 func (l *Lock) TryAcquire() bool {
 	l.check("Lock.TryAcquire")
-	return l.take()
+	return l.take(l.runner())
+}
+
+// runner returns the number of the running task, or 0.
+func (b *binding) runner() uint64 {
+	if b.loop == nil {
+		return 0
+	}
+	if t, ok := b.loop.running.(*task); ok {
+		return t.id
+	}
+	return 0
 }
 
 // Release frees the lock and wakes the first of those who wait for it, which
@@ -83,7 +95,7 @@ func (l *Lock) releaseFor(op string) {
 		}
 		panic(misuse(op, ErrNotHeld, "release only after Acquire has returned nil, and once"))
 	}
-	l.locked = false
+	l.locked, l.waiters.holder = false, 0
 	l.waiters.grantFirst()
 }
 

@@ -75,6 +75,7 @@ type EventLoop struct {
 	listening int                  // descriptors that the poller watches
 	batch     int                  // callbacks of this pass that have not run yet
 	drivers   int                  // suspended tasks that run the loop on their stacks; see drive
+	looking   *site                // where a task that is resumed records its stack; nil unless in look
 	nested    int                  // eager first steps that are under way
 	single    bool                 // the run is over after this pass
 	busy      uint                 // passes that did not wait
@@ -187,9 +188,8 @@ func (l *EventLoop) IsRunning() bool { return l.active.Load() }
 // IsClosed reports whether the loop has been closed. Any goroutine may call it.
 func (l *EventLoop) IsClosed() bool { return l.closed.Load() }
 
-// Debug reports whether debug mode is on: creation sites and the
-// stacks of suspended tasks are recorded, and callbacks that hold up the loop for
-// 100 ms are logged.
+// Debug reports whether debug mode is on: creation sites are recorded, and callbacks
+// that hold up the loop for 100 ms are logged.
 func (l *EventLoop) Debug() bool { return l.debug }
 
 // SetDebug switches debug mode (loop.set_debug). It takes effect at once.
@@ -478,8 +478,14 @@ func (l *EventLoop) wait(d time.Duration) error {
 		l.machine.Working(l.workers.count)
 	}
 	err := l.clock.Wait(d, external, l.poll)
+	if err == seam.ErrIdle && l.closing {
+		return ErrDeadlock // nobody reads more of it
+	}
 	if err == seam.ErrIdle {
-		return fmt.Errorf("%w: nothing left to wait for%s", ErrDeadlock, l.list())
+		if c, ok := l.order.(seam.Chronicle); ok {
+			c.Idles()
+		}
+		return fmt.Errorf("%w: %s", ErrDeadlock, l.standstill())
 	}
 	if err != nil {
 		return fmt.Errorf("asyncio: poll: %w", err)
@@ -518,11 +524,14 @@ func (l *EventLoop) queueDueTimers() {
 	}
 }
 
-// list describes the tasks that are not done, one a line.
-func (l *EventLoop) list() string {
-	text := ""
-	for _, task := range l.tasks.owners() {
-		text += "\n\t" + fmt.Sprint(task)
+// standstill tells why nothing can happen any more.
+func (l *EventLoop) standstill() string {
+	text := "there is no task, and nothing that could wake the loop"
+	if e := l.tasks.first; e != nil {
+		text = e.owner.(interface{ standstill() string }).standstill()
+	}
+	if next := l.timers.First(); next != nil {
+		text += fmt.Sprintf("\n\tthe clock stands still at %v, and the next timer is due at %v: somebody has to move the clock", l.Time(), next.When)
 	}
 	return text
 }

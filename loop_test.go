@@ -172,7 +172,7 @@ func TestRunForever(t *testing.T) {
 	onLoop(t, "a deadlock", func(t *testing.T, loop *asyncio.EventLoop) {
 		asyncio.Go(loop.Context(context.Background()), func(ctx context.Context) error { return asyncio.NewFuture[int](ctx).Wait(ctx) }, asyncio.WithName("lost"))
 		err := loop.RunForever()
-		if !errors.Is(err, asyncio.ErrDeadlock) || !strings.Contains(err.Error(), "<Task lost pending waits for a future>") {
+		if !errors.Is(err, asyncio.ErrDeadlock) || !strings.Contains(err.Error(), "task lost: waits for a future at loop_test.go:") {
 			t.Errorf("error %v", err)
 		}
 		loop.CallSoon(loop.Stop)

@@ -230,7 +230,7 @@ func (h *netHalf) call(p []byte) (int, error) {
 	if err != nil {
 		return 0, err
 	}
-	if !h.lock.take() {
+	if !h.lock.take(t.id) {
 		if h.expired {
 			return 0, h.timeout()
 		}
@@ -387,7 +387,7 @@ func (x *netCall) run() {
 		x.err = x.conn.error(x.op, net.ErrClosed)
 	default:
 		x.err = seam.ErrWouldBlock
-		if x.held = x.half.lock.take(); x.held {
+		if x.held = x.half.lock.take(0); x.held {
 			x.n, x.err = x.half.try(x.p)
 		}
 		if x.err == seam.ErrWouldBlock {

@@ -298,7 +298,7 @@ func (q *queue[T, S, P]) String() string {
 	for _, c := range []struct {
 		what string
 		n    int
-	}{{"getters", q.getters.count}, {"putters", q.putters.count}, {"unfinished", q.unfinished}} {
+	}{{"getters", int(q.getters.count)}, {"putters", int(q.putters.count)}, {"unfinished", q.unfinished}} {
 		if c.n > 0 {
 			fmt.Fprintf(&b, " %s=%d", c.what, c.n)
 		}

@@ -108,6 +108,36 @@ func (s *site) frames() site {
 	return *s
 }
 
+// stackDepth is how many frames most stacks have room in.
+const stackDepth = 64
+
+// callers returns the stack from skip frames above its caller on.
+func callers(skip int) []runtime.Frame {
+	pcs := make([]uintptr, stackDepth)
+	for {
+		n := runtime.Callers(2+skip, pcs)
+		if n < len(pcs) {
+			return resolve(pcs[:n])
+		}
+		pcs = make([]uintptr, 2*len(pcs))
+	}
+}
+
+// resolve returns the frames of a stack, the innermost first.
+func resolve(s site) []runtime.Frame {
+	var frames []runtime.Frame
+	if len(s) == 0 {
+		return nil
+	}
+	for walk := runtime.CallersFrames(s); ; {
+		f, more := walk.Next()
+		frames = append(frames, f)
+		if !more {
+			return frames
+		}
+	}
+}
+
 // ownPrefix is how the names of the package's functions begin.
 var ownPrefix = reflect.TypeFor[site]().PkgPath() + "."
 

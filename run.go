@@ -27,19 +27,23 @@ import (
 //
 // Inside a running loop Run returns a *UsageError, ErrLoopRunning.
 func Run(ctx context.Context, main func(ctx context.Context) error, opts ...RunOption) error {
-	_, err := RunValue(ctx, valueless(main), opts...)
+	_, err := runValue(ctx, valueless(main), placeOf(main), opts)
 	return err
 }
 
 // RunValue is Run for a main that has a value.
 func RunValue[T any](ctx context.Context, main Coroutine[T], opts ...RunOption) (value T, err error) {
+	return runValue(ctx, main, placeOf(main), opts)
+}
+
+func runValue[T any](ctx context.Context, main Coroutine[T], code codePlace, opts []RunOption) (value T, err error) {
 	r := NewRunner(opts...)
 	defer func() {
 		if cerr := r.Close(); cerr != nil {
 			err = errors.Join(err, cerr)
 		}
 	}()
-	return RunIn(ctx, r, main)
+	return runIn(ctx, r, main, code)
 }
 
 // A Runner runs several mains, one after another, on one loop (asyncio.Runner).
@@ -73,7 +77,7 @@ func (r *Runner) Loop() (*EventLoop, error) {
 
 // Run runs main on the runner's loop and returns its error; see the function Run.
 func (r *Runner) Run(ctx context.Context, main func(ctx context.Context) error) error {
-	_, err := RunIn(ctx, r, valueless(main))
+	_, err := runIn(ctx, r, valueless(main), placeOf(main))
 	return err
 }
 
@@ -89,6 +93,11 @@ func (r *Runner) Close() error {
 
 // RunIn is Runner.Run for a main that has a value.
 func RunIn[T any](ctx context.Context, r *Runner, main Coroutine[T]) (T, error) {
+	return runIn(ctx, r, main, placeOf(main))
+}
+
+// runIn is RunIn for a main whose code begins at a place that is known.
+func runIn[T any](ctx context.Context, r *Runner, main Coroutine[T], code codePlace) (T, error) {
 	var zero T
 	l, err := r.Loop()
 	if err != nil {
@@ -98,6 +107,7 @@ func RunIn[T any](ctx context.Context, r *Runner, main Coroutine[T]) (T, error) 
 		return zero, err
 	}
 	t := newTask(l.Context(ctx), main, []TaskOption{WithName("main")}, "Run")
+	t.code = code
 	t.start()
 	defer t.follow(ctx)()
 	defer t.interruptOn(r.config.interrupts)()

@@ -5,7 +5,6 @@ package asyncio
 import (
 	"context"
 	"errors"
-	"fmt"
 	"io"
 	"runtime"
 	"strconv"
@@ -253,7 +252,6 @@ type task struct {
 	// While it is suspended.
 	waiter    awaited
 	ears      *scope // the scope of the await
-	trail     *site  // the stack of the await, in debug mode
 	suspended bool
 	drives    bool // it runs the loop on its stack meanwhile
 	interrupt bool // the await ends as cancelled, whatever its waiter says
@@ -430,7 +428,7 @@ func (t *task) finishTask(err error) {
 	}
 	t.root.forget()
 	t.loop.tasks.remove(&t.registered)
-	t.coro, t.waiter, t.ears, t.trail = nil, nil, nil, nil
+	t.coro, t.waiter, t.ears = nil, nil, nil
 	switch {
 	case err == nil || !isCancelled(err, ctxErr):
 		t.finish(finished, err)
@@ -475,13 +473,7 @@ func (t *task) describeTask(value any) string {
 	switch {
 	case t.state != pending:
 	case t.suspended:
-		if f, ok := t.waiter.(*future); ok {
-			s += " waits for " + f.brief()
-		} else if t.alarm.Armed() {
-			s += fmt.Sprintf(" sleeps until %v", t.alarm.When)
-		} else if t.waiter != nil {
-			s += " waits"
-		}
+		s += " " + t.waits(t.loop.taskNumbered).String()
 	case t.coro == nil:
 		s += " " + t.code.String()
 	}

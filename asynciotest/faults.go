@@ -275,7 +275,7 @@ func (f *fault) concerns(t asyncio.AnyTask) bool { return !f.limited || t.Name()
 
 // happens notes that the moment has come.
 func (f *fault) happens(t asyncio.AnyTask) {
-	f.reached, f.task, f.where = true, t.Name(), stackOf(t)
+	f.reached, f.task, f.where = true, t.Name(), whereOf(t)
 }
 
 // awaits is told that a task begins a call that may suspend it.

@@ -31,9 +31,12 @@ import (
 //     second.
 //
 // The failure names each with the place where it was created, as the loop is in debug
-// mode. What is ready to run when main has ended may still do so. A test that has
-// failed already is left alone. A loop that is not closed by the end of the test is a
-// failure too.
+// mode. What is ready to run when main has ended may still do so. A loop that is not
+// closed by the end of the test is a failure too.
+//
+// It is said at the end of the test, in a function of its Cleanup, and only if nothing
+// else has failed the test: tasks that are left behind by a deadlock, or because main
+// has returned an error, are no news beside that.
 //
 // The program's goroutines are told from others by a label of runtime/pprof that they
 // inherit from the goroutine that makes the loop; a goroutine that sets labels of its
@@ -48,7 +51,7 @@ func NoLeaks(t testing.TB) asyncio.LoopOption {
 	}).(asyncio.LoopOption)
 }
 
-// An audit is the end of one loop. It is used on one goroutine.
+// An audit is the end of one loop.
 type audit struct {
 	t      testing.TB
 	label  string
@@ -64,12 +67,19 @@ var audits atomic.Uint64
 func newAudit(t testing.TB) *audit {
 	a := &audit{t: t, label: fmt.Sprintf("audit-%d-", audits.Add(1))}
 	pprof.SetGoroutineLabels(pprof.WithLabels(context.Background(), pprof.Labels(auditLabel, a.label)))
-	t.Cleanup(func() {
-		if !a.closed.Load() {
-			t.Error("asynciotest: NoLeaks: a loop was never closed")
-		}
-	})
+	t.Cleanup(a.judge)
 	return a
+}
+
+// judge fails the test, at its end.
+func (a *audit) judge() {
+	switch {
+	case a.t.Failed():
+	case !a.closed.Load():
+		a.t.Error("asynciotest: NoLeaks: a loop was never closed")
+	case len(a.left) > 0:
+		a.t.Error("asynciotest: the program has left behind:" + list(a.left))
+	}
 }
 
 // Closing implements seam.Audit.
@@ -77,17 +87,18 @@ func (a *audit) Closing(left []seam.Leftover) { a.left = left }
 
 // Closed implements seam.Audit.
 func (a *audit) Closed() {
-	a.closed.Store(true)
+	defer a.closed.Store(true)
 	pprof.SetGoroutineLabels(context.Background())
 	if a.t.Failed() {
-		return
+		return // nobody will ask, and to look for goroutines may take a second
 	}
-	all := append(a.left, goroutinesOf(a.label)...)
-	if len(all) == 0 {
-		return
-	}
+	a.left = append(a.left, goroutinesOf(a.label)...)
+}
+
+// list lists what is left behind.
+func list(left []seam.Leftover) string {
 	var b strings.Builder
-	for _, l := range all {
+	for _, l := range left {
 		fmt.Fprintf(&b, "\n    %s: %s", l.Kind, l.What)
 		for line := range strings.Lines(l.CreatedAt) {
 			if strings.HasPrefix(line, rootPrefix) {
@@ -96,7 +107,7 @@ func (a *audit) Closed() {
 			fmt.Fprintf(&b, "\n        %s", strings.TrimSpace(line))
 		}
 	}
-	a.t.Errorf("asynciotest: the program has left behind:%s", b.String())
+	return b.String()
 }
 
 // goroutinesOf returns the goroutines with a label that do not end.

@@ -24,6 +24,13 @@ type leakTB struct {
 	failed   bool
 }
 
+func (l *leakTB) Helper() {}
+
+func (l *leakTB) Fatal(args ...any) {
+	l.Error(args...)
+	l.failed = true
+}
+
 func (l *leakTB) Failed() bool                      { return l.failed }
 func (l *leakTB) Cleanup(f func())                  { l.cleanups = append(l.cleanups, f) }
 func (l *leakTB) Error(args ...any)                 { l.errors = append(l.errors, fmt.Sprint(args...)) }
@@ -211,6 +218,32 @@ func TestNoLeaksOfAFailedTest(t *testing.T) {
 	}, asynciotest.NoLeaks(tb), asynciotest.WithVirtualClock())
 	if err != nil || tb.errors != nil {
 		t.Errorf("Run = %v, errors %q", err, tb.errors)
+	}
+}
+
+// What has failed the test stands alone, without what it has left behind.
+func TestNoLeaksAfterAFailure(t *testing.T) {
+	broken := errors.New("broken")
+	for name, test := range map[string]struct {
+		end  func(ctx context.Context) error
+		says error
+	}{
+		"a deadlock": {func(ctx context.Context) error { return new(asyncio.Event).Wait(ctx) }, asyncio.ErrDeadlock},
+		"an error":   {func(context.Context) error { return broken }, broken},
+	} {
+		t.Run(name, func(t *testing.T) {
+			tb := new(leakTB)
+			asynciotest.Run(tb, func(ctx context.Context) error {
+				asyncio.Go(ctx, func(ctx context.Context) error { return new(asyncio.Event).Wait(ctx) })
+				return test.end(ctx)
+			}, asynciotest.NoLeaks(tb))
+			for _, f := range tb.cleanups {
+				f()
+			}
+			if len(tb.errors) != 1 || !strings.Contains(tb.errors[0], test.says.Error()) {
+				t.Errorf("it says %q", tb.errors)
+			}
+		})
 	}
 }
 

@@ -67,7 +67,7 @@ func (c *ManualClock) Advance(ctx context.Context, d time.Duration) error {
 	if d < 0 {
 		panic(fmt.Sprintf("asynciotest: Advance(%v): time does not go back", d))
 	}
-	_, err := c.move(ctx, &movement{to: c.Now() + d})
+	_, err := c.move(ctx, &movement{to: later(c.Now(), d)})
 	return err
 }
 
@@ -94,9 +94,13 @@ func (c *ManualClock) move(ctx context.Context, m *movement) (bool, error) {
 	return moved, err
 }
 
-// Set moves the clock of a loop that is not running, one that a test drives by
-// EventLoop.RunOnce: nothing runs, but timers that are due by then fire in the next
-// pass. It must be called on the loop's goroutine. It panics if the time is past.
+// Set makes the clock jump: nothing runs on the way, and timers that are due by then
+// fire all at once, in the order of their deadlines, in the next pass. So it moves the clock of a
+// loop that is not running, one that a test drives by EventLoop.RunOnce; and a program
+// that runs goes through what a machine does that was asleep, for an hour say. A task
+// or a callback that calls it goes on at the new time. While another task is in Advance
+// or Step, that goes on from the new time, and ends there if it was to end before. It must
+// be called on the loop's goroutine. It panics if the time is past.
 func (c *ManualClock) Set(now time.Duration) {
 	if now < c.Now() {
 		panic(fmt.Sprintf("asynciotest: Set(%v): it is %v, and time does not go back", now, c.Now()))
@@ -142,7 +146,7 @@ func (c *manualClock) proceed(d time.Duration) {
 		m.moved = true
 		c.now.Store(int64(now + d))
 	default:
-		c.now.Store(int64(m.to))
+		c.now.Store(int64(max(now, m.to))) // Set may have gone further
 		c.moving = nil
 		_ = m.done.SetResult(m.moved) // it fails if the wait was cancelled
 	}

@@ -52,7 +52,8 @@ func plural(n int, what string) string {
 	if n == 1 {
 		return "1 " + what
 	}
-	return fmt.Sprintf("%d %ss", n, what)
+	first, rest, _ := strings.Cut(what, " ")
+	return strings.TrimSuffix(fmt.Sprintf("%d %ss %s", n, first, rest), " ")
 }
 
 func indent(text string) string {
@@ -76,32 +77,55 @@ const (
 
 // table lists the steps of a run that matter.
 func (t *trial) table() string {
+	matters := func(i int) bool { return i >= 0 && i < len(t.events) && !t.events[i].vain }
 	shown := make([]bool, len(t.events))
 	show := func(from, to int) {
-		for i := max(0, from); i < min(to, len(shown)); i++ {
-			shown[i] = true
+		for i := from; i < to; i++ {
+			if matters(i) {
+				shown[i] = true
+			}
 		}
 	}
-	deviates := make(map[int]bool)
-	show(len(shown)-ending, len(shown))
-	if len(shown) <= whole {
-		show(0, len(shown))
+	last := len(shown)
+	for last > 0 && !matters(last-1) {
+		last--
 	}
+	show(last-ending, last)
+	if last <= whole {
+		show(0, last)
+	}
+	deviates := make(map[int]bool)
 	for _, d := range t.made {
 		deviates[d.step-1] = true
 		show(d.step-1-around, d.step+around)
+		shown[d.step-1] = true
 	}
 	var b strings.Builder
+	said := t.said
 	hidden := 0
+	skip := func(i int) {
+		what := "step"
+		if i > 0 && t.events[i-1].vain {
+			what = "step of clean-up"
+		}
+		if hidden > 0 {
+			fmt.Fprintf(&b, "           ... %s\n", plural(hidden, what))
+			hidden = 0
+		}
+	}
+	remarks := func(i int) {
+		for ; len(said) > 0 && said[0].after == i; said = said[1:] {
+			skip(i)
+			fmt.Fprintf(&b, "           %-10v %s\n", said[0].at, said[0].text)
+		}
+	}
 	for i, e := range t.events {
+		remarks(i)
 		if !shown[i] {
 			hidden++
 			continue
 		}
-		if hidden > 0 {
-			fmt.Fprintf(&b, "           ... %s\n", plural(hidden, "step"))
-			hidden = 0
-		}
+		skip(i)
 		mark := " "
 		if deviates[i] {
 			mark = ">"
@@ -115,6 +139,8 @@ func (t *trial) table() string {
 		}
 		b.WriteByte('\n')
 	}
+	remarks(len(t.events))
+	skip(len(t.events))
 	return b.String()
 }
 

@@ -20,6 +20,7 @@ type schedule struct {
 	ready   []candidate // who may run next
 	lanes   map[any]struct{}
 	now     time.Duration // of the last turn
+	closing bool          // what runs is the clean-up
 }
 
 // waiting is a callback in the queue.
@@ -89,6 +90,19 @@ func (s *schedule) Suspends(task any) {
 	}
 }
 
+// Idles implements seam.Chronicle.
+func (s *schedule) Idles() {
+	s.trial.remark(s.now, "deadlock: every task waits, and nothing is left that could wake one")
+	s.closing = true
+}
+
+// Closes implements seam.Chronicle.
+func (s *schedule) Closes() {
+	if !s.closing {
+		s.trial.remark(s.now, "the loop is closed: what is left is cancelled")
+	}
+}
+
 // findReady finds the callbacks that may run next: those that no other one must
 // precede.
 func (s *schedule) findReady() {
@@ -129,6 +143,14 @@ type callbackRun struct {
 	// What follows is known in a run that is to be reported.
 	where   string // where the task goes on
 	instead string // what else would have run, if this deviates
+	vain    bool   // after a deadlock, when the tasks are only cancelled
+}
+
+// A remark stands between two steps.
+type remark struct {
+	after int // the step before it
+	at    time.Duration
+	text  string
 }
 
 // String is what the courses of two runs are compared by.
@@ -170,38 +192,21 @@ func shortPlace(place string) string {
 // base is what follows the last slash.
 func base(path string) string { return path[strings.LastIndexByte(path, '/')+1:] }
 
-// whereIs says where a task goes on. It knows that of a loop in debug mode.
+// whereIs says where a task goes on.
 func whereIs(c seam.Callback) string {
 	if task, ok := c.Subject.(asyncio.AnyTask); ok && c.Kind == seam.Step {
-		return stackOf(task)
+		return whereOf(task)
 	}
 	return ""
 }
 
-// stackOf is where a task waits, and for what, as far as the loop knows.
-func stackOf(task asyncio.AnyTask) string {
-	op := ""
-	for _, f := range task.Stack(0) {
-		if name, own := strings.CutPrefix(f.Function, rootPrefix); own {
-			op = " in " + plainName(name)
-			continue
-		}
-		if strings.HasPrefix(f.Function, ownPrefix) {
-			continue // this very function
-		}
-		return fmt.Sprintf("%s:%d%s", base(f.File), f.Line, op)
+// whereOf is where a task waits, and for what, as far as its stack tells.
+func whereOf(task asyncio.AnyTask) string {
+	call, place := seam.WaitOf(task)
+	if call == "" || place == "" {
+		return place + call
 	}
-	return ""
-}
-
-// plainName shortens the name of a function as it stands on a stack: "Sleep",
-// "Lock.Acquire" for "(*Lock).Acquire", "Wait" for "(*future).Wait".
-func plainName(name string) string {
-	name = strings.NewReplacer("(*", "", ")", "", "[...]", "").Replace(name)
-	if 'a' <= name[0] && name[0] <= 'z' {
-		_, name, _ = strings.Cut(name, ".")
-	}
-	return name
+	return place + " in " + call
 }
 
 // rootPrefix is how the names of the functions of package asyncio begin.

@@ -7,6 +7,7 @@ import (
 	"errors"
 	"fmt"
 	"io"
+	"math"
 	"net"
 	"os"
 	"slices"
@@ -130,6 +131,53 @@ func TestManualClockMisuse(t *testing.T) {
 			}()
 			f()
 		}()
+	}
+}
+
+// Set inside the running loop is a jump: timers are late.
+func TestManualClockJumps(t *testing.T) {
+	for _, test := range []struct {
+		name string
+		move func(ctx context.Context, c *asynciotest.ManualClock) error // while c jumps to 1h at 10s
+		ends time.Duration
+	}{
+		{"Set alone", func(ctx context.Context, c *asynciotest.ManualClock) error {
+			c.Set(10 * time.Second)
+			return asynciotest.WaitIdle(ctx)
+		}, time.Hour},
+		{"Advance to a time before", func(ctx context.Context, c *asynciotest.ManualClock) error { return c.Advance(ctx, time.Minute) }, time.Hour},
+		{"Advance to a time after", func(ctx context.Context, c *asynciotest.ManualClock) error { return c.Advance(ctx, 2*time.Hour) }, 2 * time.Hour},
+		{"Advance for ever", func(ctx context.Context, c *asynciotest.ManualClock) error { return c.Advance(ctx, math.MaxInt64) }, math.MaxInt64},
+		{"Step", func(ctx context.Context, c *asynciotest.ManualClock) error {
+			_, err := c.Step(ctx)
+			return err
+		}, time.Hour},
+	} {
+		t.Run(test.name, func(t *testing.T) {
+			clock := new(asynciotest.ManualClock)
+			var got []string
+			asynciotest.Run(t, func(ctx context.Context) error {
+				loop := asyncio.RunningLoop(ctx)
+				for _, at := range []time.Duration{30, 20} {
+					loop.CallAt(at*time.Second, func() { got = append(got, fmt.Sprint(at, " at ", loopTime(ctx))) })
+				}
+				asyncio.Go(ctx, func(ctx context.Context) error {
+					if err := asyncio.Sleep(ctx, 10*time.Second); err != nil {
+						return err
+					}
+					clock.Set(time.Hour)
+					got = append(got, fmt.Sprint("jumped to ", loopTime(ctx)))
+					return nil
+				})
+				if err := asynciotest.WaitIdle(ctx); err != nil {
+					return err
+				}
+				return test.move(ctx, clock)
+			}, asynciotest.WithManualClock(clock))
+			if want := []string{"jumped to 1h0m0s", "20ns at 1h0m0s", "30ns at 1h0m0s"}; !slices.Equal(got, want) || clock.Now() != test.ends {
+				t.Errorf("%q, and it is %v", got, clock.Now())
+			}
+		})
 	}
 }
 

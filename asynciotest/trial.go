@@ -91,6 +91,7 @@ type trial struct {
 	widths []uint8      // how many candidates there were at each step
 	course maphash.Hash // of who had the turns
 	events []callbackRun
+	said   []remark
 
 	stubborn map[asyncio.AnyTask]*defiance
 }
@@ -128,7 +129,7 @@ func (t *trial) watch(task asyncio.AnyTask, now time.Duration) {
 	}
 	d.awaits = 0 // its deferred functions may await, too
 	t.tb.Fail()
-	t.tb.write(fmt.Sprintf("task %s is cancelled, but has gone on awaiting %d times: %s", task.Name(), forbearance, stackOf(task)))
+	t.tb.write(fmt.Sprintf("task %s is cancelled, but has gone on awaiting %d times: %s", task.Name(), forbearance, whereOf(task)))
 	runtime.Goexit()
 }
 
@@ -147,7 +148,7 @@ func (t *trial) note(now time.Duration, s *schedule, turn, deviation int) {
 	c := s.waiting[s.ready[turn].place].Callback
 	e := callbackRun{at: now, kind: c.Kind, name: nameOf(c)}
 	if t.explain {
-		e.where = whereIs(c)
+		e.where, e.vain = whereIs(c), s.closing
 		first := s.waiting[s.ready[0].place].Callback
 		switch {
 		case deviation == putOff:
@@ -157,6 +158,13 @@ func (t *trial) note(now time.Duration, s *schedule, turn, deviation int) {
 		}
 	}
 	t.events = append(t.events, e)
+}
+
+// remark takes down what stands between two steps.
+func (t *trial) remark(now time.Duration, text string) {
+	if t.explain {
+		t.said = append(t.said, remark{len(t.events), now, text})
+	}
 }
 
 // endless ends a run that goes on for too long: it cancels all tasks.

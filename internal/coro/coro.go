@@ -85,15 +85,15 @@ func (s Status) String() string {
 type Coroutine struct {
 	next  func() (struct{}, bool)
 	yield func(struct{}) bool
-	crash *crash // how the body has come to a bad end; nil if it has not
+	panic *bodyPanic // with which the body has ended; nil if it has not
 
 	// status is Suspended as long as there is a body that has not ended, even
 	// while it runs: so neither Resume nor Suspend has to write it.
 	status Status
 }
 
-// A crash is a panic or a Goexit, for which value is nil.
-type crash struct {
+// A bodyPanic is a panic that has ended a body.
+type bodyPanic struct {
 	value any
 	stack []byte
 }
@@ -118,14 +118,13 @@ func (c *Coroutine) Suspend() {
 }
 
 // Panic returns the value that the body panicked with and the stack at that
-// moment, as formatted by [debug.Stack]. After Exited the value is nil and the
-// stack shows the call of Goexit. Otherwise, and after [Pool.Put], both are
-// nil.
+// moment, as formatted by [debug.Stack]. Otherwise, also after Exited, and after
+// [Pool.Put], both are nil.
 func (c *Coroutine) Panic() (value any, stack []byte) {
-	if c.crash == nil {
+	if c.panic == nil {
 		return nil, nil
 	}
-	return c.crash.value, c.crash.stack
+	return c.panic.value, c.panic.stack
 }
 
 // bottom returns the bottom frame of the pool's coroutines: it runs one body after
@@ -161,9 +160,9 @@ func (c *Coroutine) fall() {
 	if value == nil && panicking() {
 		value = new(runtime.PanicNilError) // as without GODEBUG=panicnil=1
 	}
-	c.crash = &crash{value, debug.Stack()}
 	if c.status = Exited; value != nil {
 		c.status = Panicked
+		c.panic = &bodyPanic{value, debug.Stack()}
 	}
 	c.yield(struct{}{})
 	panic(falling)

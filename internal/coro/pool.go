@@ -67,8 +67,8 @@ func (p *Pool) Put(c *Coroutine) {
 	case Suspended:
 		panic("coro: Put of a coroutine whose body has not ended; resume it until it has")
 	}
-	crashed := c.crash != nil
-	c.status, c.crash = idle, nil
+	crashed := c.status != Finished
+	c.status, c.panic = idle, nil
 	if crashed || p.closed || len(p.idle) >= p.max() {
 		c.end(crashed)
 		return

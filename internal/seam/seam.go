@@ -349,6 +349,19 @@ type Witness interface {
 	Suspends(task any)
 }
 
+// A Chronicle is an Order that is told what becomes of the run.
+type Chronicle interface {
+	Order
+
+	// Idles is called when nothing can happen any more: the run ends with
+	// asyncio.ErrDeadlock.
+	Idles()
+
+	// Closes is called when the loop is being closed, before it cancels the tasks that
+	// are left.
+	Closes()
+}
+
 // A Queue is what is ready to run, in the order in which it became ready. New
 // callbacks come in at the end, and nothing but Order takes one out.
 type Queue interface {
@@ -433,6 +446,11 @@ type Leftover struct {
 // *asyncio.UsageError of op if ctx carries none. The root package sets it when it is
 // initialised.
 var ClockOf func(ctx context.Context, op string) Clock
+
+// WaitOf returns the call in which a task (an asyncio.AnyTask) is suspended or runs,
+// "Lock.Acquire", and where the program has called that, "bank.go:41". Both are empty if
+// they are not known. The root package sets it when it is initialised.
+var WaitOf func(task any) (call, place string)
 
 // LoopOption turns Seams into an option of a loop (an asyncio.LoopOption). The
 // root package sets it when it is initialised.

@@ -1,0 +1,182 @@
+// Waits: what suspended tasks wait for, and where, told to people.
+
+package asyncio
+
+import (
+	"fmt"
+	"path"
+	"runtime"
+	"strings"
+
+	"github.com/goasyncio/asyncio/internal/seam"
+)
+
+// A wait is what is known of how a suspended task waits.
+type wait struct {
+	verb  string // "waits", "sleeps"
+	call  string // what has suspended it, "Lock.Acquire"; empty if unknown
+	place string // where the program has called that, "bank.go:41"; empty if unknown
+	what  string // " for the lock that B holds"; empty if the call says it all
+}
+
+func (w wait) String() string {
+	at := ""
+	if w.place != "" {
+		at = " at " + w.place
+	}
+	function, _, _ := strings.Cut(w.call, ".")
+	switch function {
+	case "", "Sleep", "Task", "Future": // what is waited for says enough
+		return w.verb + w.what + at
+	}
+	return w.verb + " in " + w.call + at + w.what
+}
+
+// waits tells how a suspended task waits. find finds a task that is not done by its
+// number.
+func (t *task) waits(find func(id uint64) *task) wait {
+	w := wait{verb: "waits"}
+	w.call, w.place = whoWaits(resolve(t.look()))
+	switch a := t.waiter.(type) {
+	case *future:
+		if _, ok := a.self.(AnyTask); ok || w.call == "" || strings.HasPrefix(w.call, "Future.") {
+			w.what = " for " + a.brief()
+		}
+	case interface{ holder() uint64 }:
+		switch id := a.holder(); {
+		case id == 0:
+		case id == t.id:
+			w.what = " for a lock that it holds itself"
+		default:
+			if other := find(id); other != nil {
+				w.what = " for the lock that " + other.Name() + " holds"
+			} else {
+				w.what = " for a lock that was taken by a task that has ended"
+			}
+		}
+	default:
+		if t.alarm.Armed() {
+			w.verb, w.what = "sleeps", fmt.Sprintf(" until %v", t.alarm.When)
+		}
+	}
+	return w
+}
+
+func init() {
+	seam.WaitOf = func(task any) (call, place string) {
+		t := task.(AnyTask).base()
+		switch {
+		case t.state != pending:
+		case t.loop.running == t:
+			return whoWaits(callers(1))
+		case t.suspended:
+			return whoWaits(resolve(t.look()))
+		default: // it has not begun
+			if _, at, ok := strings.Cut(t.code.String(), " "); ok && !inLibrary(at) {
+				return "", path.Base(at)
+			}
+		}
+		return "", ""
+	}
+}
+
+// whoWaits reads from the stack of a suspended task which function of the library has
+// suspended it, and where the program has called that.
+func whoWaits(stack []runtime.Frame) (call, place string) {
+	outer := ""
+	for _, f := range stack {
+		if f.Function == bottomFunction {
+			break
+		}
+		name, own := libraryName(f.Function)
+		own = own || inLibrary(f.File) // a closure that was inlined bears the name of its caller
+		switch {
+		case !own:
+			place = fmt.Sprintf("%s:%d", path.Base(f.File), f.Line)
+		case name != "" && place == "":
+			if outer = name; call == "" || strings.HasPrefix(name, testPackage) {
+				call = name
+			}
+		}
+		if !own && !standard(f) { // package bufio has not called it by itself
+			break
+		}
+	}
+	if outer != call {
+		call += " inside " + outer
+	}
+	return call, place
+}
+
+// bottomFunction is the name of the function that calls that of a task.
+var bottomFunction = ownPrefix + "(*taskStack).RunCoroutine"
+
+// testPackage is the package for tests; its functions are not the program's either.
+const testPackage = "asynciotest."
+
+// libraryName reports whether a function belongs to the library, and shortens its name
+// to the one by which people know it: "Lock.Acquire" for "(*Lock).Acquire", nothing if
+// it is not exported.
+func libraryName(function string) (name string, own bool) {
+	qualifier := ""
+	if name, own = strings.CutPrefix(function, ownPrefix); !own {
+		qualifier = testPackage
+		if name, own = strings.CutPrefix(function, strings.TrimSuffix(ownPrefix, ".")+"/"+testPackage); !own {
+			return "", false
+		}
+	}
+	name = strings.NewReplacer("(*", "", ")", "", "[...]", "", "-fm", "").Replace(name)
+	name, _, _ = strings.Cut(name, ".func")
+	if !isExported(name) {
+		return "", true
+	}
+	if 'a' <= name[0] && name[0] <= 'z' { // a method
+		if qualifier != "" {
+			return "", true
+		}
+		name = strings.ToUpper(name[:1]) + name[1:] // of the middle of an exported type
+	}
+	return qualifier + name, true
+}
+
+// inLibrary reports whether a file, or a line of one, is the library's own.
+func inLibrary(file string) bool {
+	folder := path.Dir(file)
+	return (folder == ownFolder || folder == ownFolder+"/"+strings.TrimSuffix(testPackage, ".")) && !strings.Contains(file, "_test.go")
+}
+
+var ownFolder = func() string {
+	_, file, _, _ := runtime.Caller(0)
+	return path.Dir(file)
+}()
+
+// standard reports whether a frame is in the standard library.
+func standard(f runtime.Frame) bool {
+	return standardFolder != "" && strings.HasPrefix(f.File, standardFolder)
+}
+
+// standardFolder is where the standard library was built, empty if the program does
+// not know the paths of its files.
+var standardFolder = func() string {
+	_, file, _ := strings.Cut(placeOf(path.Base).String(), " ")
+	folder, _, _ := strings.Cut(file, "path/path.go")
+	return folder
+}()
+
+// taskNumbered returns the task with that number, or nil if it is done.
+func (l *EventLoop) taskNumbered(id uint64) *task {
+	for e := l.tasks.first; e != nil; e = e.next {
+		if t := e.owner.(AnyTask).base(); t.id == id {
+			return t
+		}
+	}
+	return nil
+}
+
+// isExported reports whether a function or method of the package is exported. The
+// name is as in a runtime.Frame: "Sleep", "(*Queue[...]).Get", "Timeout.func1".
+func isExported(name string) bool {
+	name = strings.ReplaceAll(name, "[...]", "")
+	first := name[strings.LastIndexByte(name, '.')+1]
+	return 'A' <= first && first <= 'Z'
+}
