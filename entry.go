@@ -62,11 +62,15 @@ func (e *entry) open(wake func()) {
 
 // drain moves what has been posted to the ready queue, in order.
 func (e *entry) drain(ready *readyQueue) {
+	if e.pending.Load() || e.tape != nil {
+		e.take(ready)
+	}
+}
+
+// take is drain when something may have been posted.
+func (e *entry) take(ready *readyQueue) {
 	if e.tape != nil {
 		e.tape.Take(e.queue)
-		return
-	}
-	if !e.pending.Load() {
 		return
 	}
 	e.mu.Lock()
