@@ -258,7 +258,7 @@ func (t *DatagramTransport) sendFailed(err error) {
 	case !transient(err):
 		t.fail(err)
 	case t.telling:
-		t.tr.loop.ready.push(&Handle{loop: t.tr.loop, fn: func() { t.sendFailed(err) }})
+		t.tr.loop.ready.push(&call{fn: func() { t.sendFailed(err) }})
 	default:
 		t.errorReceived(err)
 	}

@@ -103,7 +103,7 @@ func (d *descriptor) String() string { return fmt.Sprintf("<watched descriptor %
 // number of tasks may: one is woken in each pass, the first that came, and if it
 // leaves something the next pass tells the next one.
 type direction struct {
-	callback *Handle // nil if there is none
+	callback *call // nil if there is none
 	line     waitq
 }
 
@@ -121,7 +121,7 @@ func (d *direction) drop() bool {
 	if d.callback == nil {
 		return false
 	}
-	d.callback.Cancel() // it may be queued
+	d.callback.cancel(0) // it may be queued
 	d.callback = nil
 	return true
 }
@@ -198,7 +198,7 @@ func (l *EventLoop) addCallback(op string, c syscall.Conn, r seam.Readiness, fn 
 		return err
 	}
 	d.to(r).drop()
-	d.to(r).callback = &Handle{loop: l, fn: fn, createdAt: l.here(4)}
+	d.to(r).callback = &call{fn: fn, createdAt: l.here(4)}
 	return nil
 }
 

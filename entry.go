@@ -62,13 +62,13 @@ func (e *entry) open(wake func()) {
 
 // drain moves what has been posted to the ready queue, in order.
 func (e *entry) drain(ready *readyQueue) {
-	if e.tape != nil || e.pending.Load() {
-		e.moveTo(ready)
+	if e.pending.Load() || e.tape != nil {
+		e.take(ready)
 	}
 }
 
-// moveTo is drain when there may be something.
-func (e *entry) moveTo(ready *readyQueue) {
+// take is drain when something may have been posted.
+func (e *entry) take(ready *readyQueue) {
 	if e.tape != nil {
 		e.tape.Take(e.queue)
 		return

@@ -17,7 +17,7 @@ import (
 func TestHandles(t *testing.T) {
 	onLoop(t, "EV-010 cancelled by itself, it runs to its end", func(t *testing.T, loop *asyncio.EventLoop) {
 		var j journal
-		var h *asyncio.Handle
+		var h asyncio.Handle
 		h = loop.CallSoon(func() {
 			h.Cancel()
 			j.say("to the end")
@@ -71,6 +71,130 @@ func TestHandles(t *testing.T) {
 			t.Errorf("%d passes for %d timers", passes, timers)
 		}
 	})
+}
+
+// The memory of a callback that has run serves the next: its old Handle must not notice.
+func TestHandlesOfThePast(t *testing.T) {
+	onLoop(t, "cancelled too late, a Handle says so, and nothing else", func(t *testing.T, loop *asyncio.EventLoop) {
+		var j journal
+		past := loop.CallSoon(func() { j.say("past") })
+		runPasses(t, loop, 1)
+		next := loop.CallSoon(func() { j.say("next") })
+		if past.Cancelled() || next.Cancelled() {
+			t.Error("cancelled by nobody")
+		}
+		past.Cancel()
+		past.Cancel()
+		if !past.Cancelled() || next.Cancelled() {
+			t.Errorf("past %v, next %v", past, next)
+		}
+		runPasses(t, loop, 1)
+		third := loop.CallSoon(func() { j.say("third") })
+		third.Cancel()
+		next.Cancel()
+		runPasses(t, loop, 1)
+		fourth := loop.CallSoon(func() { j.say("fourth") })
+		runPasses(t, loop, 1)
+		j.expect(t, "past next fourth")
+		if !past.Cancelled() || !next.Cancelled() || !third.Cancelled() || fourth.Cancelled() {
+			t.Errorf("%v %v %v %v", past, next, third, fourth)
+		}
+	})
+	onLoop(t, "one that was cancelled in time stays cancelled", func(t *testing.T, loop *asyncio.EventLoop) {
+		var cancelled []asyncio.Handle
+		ran := 0
+		for range 100 {
+			for range 10 {
+				h := loop.CallSoon(func() { t.Error("it runs") })
+				h.Cancel()
+				cancelled = append(cancelled, h)
+				loop.CallSoon(func() { ran++ })
+			}
+			runPasses(t, loop, 1)
+		}
+		for i, h := range cancelled {
+			if !h.Cancelled() {
+				t.Fatalf("handle %d is not cancelled any more", i)
+			}
+		}
+		if ran != 1000 {
+			t.Errorf("%d have run", ran)
+		}
+	})
+	onLoop(t, "what it shows", func(t *testing.T, loop *asyncio.EventLoop) {
+		past := loop.CallSoon(func() {})
+		if s := past.String(); !strings.HasPrefix(s, "<Handle ") || !strings.Contains(s, "TestHandlesOfThePast") {
+			t.Errorf("before: %s", s)
+		}
+		runPasses(t, loop, 1)
+		expectText(t, past, "<Handle done>")
+		next := loop.CallSoon(func() {})
+		past.Cancel()
+		expectText(t, past, "<Handle cancelled done>")
+		next.Cancel()
+		if s := next.String(); !strings.HasPrefix(s, "<Handle cancelled ") || !strings.Contains(s, "TestHandlesOfThePast") {
+			t.Errorf("after: %s", s)
+		}
+	})
+	t.Run("that of nothing", func(t *testing.T) {
+		var h asyncio.Handle
+		h.Cancel()
+		if h.Cancelled() {
+			t.Error("it is cancelled")
+		}
+		expectText(t, h, "<Handle>")
+	})
+	onLoop(t, "a callback that has run lets go of its function", func(t *testing.T, loop *asyncio.EventLoop) {
+		gone := make(chan struct{})
+		h := func() asyncio.Handle {
+			big := new([1 << 20]byte)
+			runtime.AddCleanup(big, func(struct{}) { close(gone) }, struct{}{})
+			return loop.CallSoon(func() { big[0]++ })
+		}()
+		runPasses(t, loop, 1)
+		collectUntil(t, gone)
+		runtime.KeepAlive(h)
+	})
+	onLoop(t, "cancelled on other goroutines, those of the past and the next", func(t *testing.T, loop *asyncio.EventLoop) {
+		const many = 2000
+		handles := make(chan asyncio.Handle, many)
+		over := make(chan struct{})
+		var cancelled []asyncio.Handle
+		go func() {
+			defer close(over)
+			for h := range handles {
+				h.Cancel()
+				cancelled = append(cancelled, h)
+			}
+		}()
+		ran := 0
+		for i := range many {
+			h := loop.CallSoon(func() { t.Error("it runs") })
+			h.Cancel() // before another goroutine may
+			h = loop.CallSoon(func() { ran++ })
+			if runPasses(t, loop, 1); i%2 == 0 {
+				handles <- h
+			}
+		}
+		close(handles)
+		<-over
+		for i, h := range cancelled {
+			if !h.Cancelled() {
+				t.Fatalf("handle %d is not cancelled", i)
+			}
+		}
+		if ran != many {
+			t.Errorf("%d of %d have run", ran, many)
+		}
+	})
+	onLoop(t, "in debug mode a Handle keeps its function", func(t *testing.T, loop *asyncio.EventLoop) {
+		h := loop.CallSoon(func() {})
+		runPasses(t, loop, 1)
+		loop.CallSoon(func() {})
+		if s := h.String(); !strings.Contains(s, "TestHandlesOfThePast") {
+			t.Error(s)
+		}
+	}, asyncio.WithDebug(true))
 }
 
 func TestCallSoonThreadsafeOrder(t *testing.T) {

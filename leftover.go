@@ -16,6 +16,8 @@ func (l *EventLoop) settle() {
 		return
 	}
 	defer l.leave()
+	l.single = true // count the passes
+	defer func() { l.single = false }()
 	const atLeast, atMost = 2, 100
 	for i := 0; i < atLeast || i < atMost && l.ready.count > 0; i++ {
 		if l.pass(0) != nil {
@@ -34,13 +36,20 @@ func (l *EventLoop) leftovers() []seam.Leftover {
 		add("task", e.owner, e.owner.(AnyTask).base().origin())
 	}
 	for _, t := range l.timers.All() {
-		if h, ok := t.Owner.(*TimerHandle); ok && !ownFunction(h.fn) {
-			add("timer", h, h.createdAt.String())
+		if h, ok := t.Owner.(*TimerHandle); ok && !ownFunction(h.call.fn) {
+			add("timer", h, h.call.createdAt.String())
 		}
 	}
 	for i := range l.ready.count {
-		if h, ok := l.ready.at(i).(*Handle); ok && !h.Cancelled() && !ownFunction(h.fn) {
-			add("callback", h, h.createdAt.String())
+		switch c := l.ready.at(i).(type) {
+		case *soon:
+			if !c.cancelled(c.turn) && !ownFunction(c.fn) {
+				add("callback", c, "")
+			}
+		case *call:
+			if !c.cancelled(0) && !ownFunction(c.fn) {
+				add("callback", c, c.createdAt.String())
+			}
 		}
 	}
 	for e := l.open.first; e != nil; e = e.next {

@@ -54,6 +54,8 @@ type EventLoop struct {
 	poll      func(time.Duration) (bool, error) // net.Wait; made once, since that allocates
 	ready     readyQueue
 	timers    timerHeap
+	soons     *soon // those that CallSoon may use again
+	soonCount int
 	coros     coro.Pool
 	running   any // the *task that runs; nil in a callback
 	tasks     registry
@@ -216,6 +218,9 @@ func (l *EventLoop) check(op string) {
 
 // usable says why op, called on this goroutine and now, must not use the loop.
 func (l *EventLoop) usable(op string) *UsageError {
+	if l.g.Load() == coro.Current() && !l.closed.Load() { // as in most cases
+		return nil
+	}
 	if !l.mine() {
 		return misuse(op, ErrWrongGoroutine, "%s runs on another goroutine; use CallSoonThreadsafe", l.name)
 	}
@@ -234,30 +239,36 @@ func checkFunc(op string, ok bool) {
 
 // CallSoon queues fn for the next pass (loop.call_soon). Callbacks run in the
 // order in which they were queued, those of CallSoonThreadsafe among them; a panic in
-// one is reported to the exception handler and the loop goes on. CallSoon panics with a *UsageError if it is
-// called from another goroutine or after Close.
-func (l *EventLoop) CallSoon(fn func()) *Handle {
+// one is reported to the exception handler and the loop goes on. Once a program is
+// under way CallSoon allocates nothing: it uses the memory of callbacks that have run.
+// It panics with a *UsageError if it is called from another goroutine or after Close.
+func (l *EventLoop) CallSoon(fn func()) Handle {
 	l.check("CallSoon")
 	checkFunc("CallSoon", fn != nil)
-	h := &Handle{loop: l, fn: fn, createdAt: l.here(3)}
-	l.entry.drain(&l.ready) // what was posted before comes first
-	l.ready.push(h)
-	return h
+	l.entry.drain(&l.ready)        // what was posted before comes first
+	if l.debug || l.order != nil { // somebody may look at it when it has run
+		c := &call{fn: fn, createdAt: l.here(3)}
+		l.ready.push(c)
+		return c.handle()
+	}
+	s := l.newSoon(fn)
+	l.ready.push(s)
+	return s.handle()
 }
 
 // CallSoonThreadsafe is CallSoon for other goroutines: it wakes the loop
 // (loop.call_soon_threadsafe). It returns ErrLoopClosed after Close. A loop that
 // is not running runs fn at its next run. It costs about 100 ns when the loop is
 // busy, and a system call when it has to be woken.
-func (l *EventLoop) CallSoonThreadsafe(fn func()) (*Handle, error) {
+func (l *EventLoop) CallSoonThreadsafe(fn func()) (Handle, error) {
 	if fn == nil {
-		return nil, misuse("CallSoonThreadsafe", ErrBadArgument, "the function is nil")
+		return Handle{}, misuse("CallSoonThreadsafe", ErrBadArgument, "the function is nil")
 	}
-	h := &Handle{loop: l, fn: fn}
-	if !l.entry.post(h) {
-		return nil, misuse("CallSoonThreadsafe", ErrLoopClosed, "%s", l.name)
+	c := &call{fn: fn}
+	if !l.entry.post(c) {
+		return Handle{}, misuse("CallSoonThreadsafe", ErrLoopClosed, "%s", l.name)
 	}
-	return h, nil
+	return c.handle(), nil
 }
 
 // CallLater queues fn when d has passed, not earlier (loop.call_later). A
@@ -277,7 +288,7 @@ func (l *EventLoop) CallAt(when time.Duration, fn func()) *TimerHandle {
 }
 
 func (l *EventLoop) callAt(when time.Duration, fn func()) *TimerHandle {
-	h := &TimerHandle{Handle: Handle{loop: l, fn: fn, createdAt: l.here(4)}}
+	h := &TimerHandle{loop: l, call: call{fn: fn, createdAt: l.here(4)}}
 	h.timer.Owner = h
 	h.timer.When = when
 	l.timers.Add(&h.timer)
@@ -536,20 +547,21 @@ func (l *EventLoop) standstill() string {
 	return text
 }
 
-// runBatch runs what is left of this pass's callbacks. If one panics it reports
-// that and returns early.
+// runBatch runs what is left of this pass's callbacks, and those of the passes after it
+// that need not wait. If one panics it reports that and returns early.
 func (l *EventLoop) runBatch() {
 	var r runnable
 	defer func() {
 		if p := recover(); p != nil {
 			ec := &ErrorContext{Message: "panic in a callback", Err: &PanicError{Value: p, Stack: stack()}}
-			if h, ok := r.(interface{ handle() *Handle }); ok {
-				ec.Source, ec.CreatedAt = h.handle(), h.handle().createdAt.String()
+			if c, ok := r.(culprit); ok {
+				source, createdAt := c.culprit()
+				ec.Source, ec.CreatedAt = source, createdAt.String()
 			}
 			l.CallExceptionHandler(ec)
 		}
 	}()
-	for l.batch > 0 {
+	for l.batch > 0 || l.nextBatch() {
 		if l.order == nil {
 			r = l.ready.pop()
 		} else {
@@ -562,6 +574,22 @@ func (l *EventLoop) runBatch() {
 			r.run()
 		}
 	}
+}
+
+// A culprit can be named when it panics.
+type culprit interface {
+	culprit() (source fmt.Stringer, createdAt *site)
+}
+
+// nextBatch begins the next pass, unless that would have to wait or must not begin.
+// Whoever runs the callbacks of a pass goes on with those of the next one by it, instead
+// of leaving and coming back.
+func (l *EventLoop) nextBatch() bool {
+	if l.ready.count == 0 || l.stopping || l.single || l.closing || l.collect(0) != nil {
+		return false
+	}
+	l.batch = l.ready.count
+	return true
 }
 
 func (l *EventLoop) runTimed(r runnable) {

@@ -401,7 +401,7 @@ func (f *ThreadFuture[T]) Cancel(cause error) bool {
 		return false
 	default:
 	}
-	return f.loop.entry.post(&Handle{loop: f.loop, fn: func() {
+	return f.loop.entry.post(&call{fn: func() {
 		if f.task != nil {
 			f.task.cancel(cause)
 		} else if f.asked == nil {

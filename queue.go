@@ -88,10 +88,8 @@ type queue[T, S any, P queueStore[T, S]] struct {
 // is empty.
 type queueStore[T, S any] interface {
 	*S
-	push(item T)
-	pop() T // there must be one
-	len() int
-	ready() error // a mistake in how it was made
+	push(item T) error // a mistake in how it was made
+	pop() T            // there must be one
 }
 
 // queueLines is the part of a queue that does not know the items: who waits for what.
@@ -100,12 +98,46 @@ type queueLines struct {
 	getters, putters, joiners waitq
 
 	maxsize    int
+	count      int // of the items
 	unfinished int
 	down       bool
 }
 
-// full is whether n items leave no room.
-func (l *queueLines) full(n int) bool { return l.maxsize > 0 && n >= l.maxsize }
+func (l *queueLines) full() bool { return l.count >= l.maxsize && l.maxsize > 0 }
+
+// waitForRoom suspends t until the queue is not full.
+func (l *queueLines) waitForRoom(ctx context.Context, t *task) error {
+	for l.full() {
+		if l.down {
+			return ErrQueueShutDown
+		}
+		granted, err := l.wait(ctx, t, &l.putters)
+		if err != nil {
+			if granted && !l.full() {
+				l.putters.grant()
+			}
+			return err
+		}
+	}
+	return nil
+}
+
+// waitForItem suspends t until the queue is not empty.
+func (l *queueLines) waitForItem(ctx context.Context, t *task) error {
+	for l.count == 0 {
+		if l.down {
+			return ErrQueueShutDown
+		}
+		granted, err := l.wait(ctx, t, &l.getters)
+		if err != nil {
+			if granted && l.count > 0 {
+				l.getters.grant()
+			}
+			return err
+		}
+	}
+	return nil
+}
 
 func (l *queueLines) finish() {
 	if l.unfinished--; l.unfinished == 0 {
@@ -114,7 +146,6 @@ func (l *queueLines) finish() {
 }
 
 func (q *queue[T, S, P]) store() P { return &q.items }
-func (q *queue[T, S, P]) len() int { return q.store().len() }
 
 // Put waits until there is room and puts item into the queue (Queue.put). If
 // there is room, Put does not suspend, even if ctx is done.
@@ -128,15 +159,8 @@ func (q *queue[T, S, P]) Put(ctx context.Context, item T) error {
 	if err != nil {
 		return err
 	}
-	for q.full(q.len()) {
-		if q.down {
-			return ErrQueueShutDown
-		}
-		granted, err := q.wait(ctx, t, &q.putters)
-		if err != nil {
-			if granted && !q.full(q.len()) {
-				q.putters.grant()
-			}
+	if q.full() {
+		if err := q.waitForRoom(ctx, t); err != nil {
 			return err
 		}
 	}
@@ -152,17 +176,17 @@ func (q *queue[T, S, P]) PutNowait(item T) error {
 }
 
 func (q *queue[T, S, P]) put(item T) error {
-	s := q.store()
 	switch {
 	case q.down:
 		return ErrQueueShutDown
-	case q.full(s.len()):
+	case q.full():
 		return ErrQueueFull
 	}
-	if err := s.ready(); err != nil {
+	q.count++ // first, since a less that panics leaves the item in the queue
+	if err := q.store().push(item); err != nil {
+		q.count--
 		return err
 	}
-	s.push(item)
 	q.unfinished++
 	q.getters.grant()
 	return nil
@@ -181,15 +205,8 @@ func (q *queue[T, S, P]) Get(ctx context.Context) (T, error) {
 	if err != nil {
 		return zero, err
 	}
-	for q.len() == 0 {
-		if q.down {
-			return zero, ErrQueueShutDown
-		}
-		granted, err := q.wait(ctx, t, &q.getters)
-		if err != nil {
-			if granted && q.len() > 0 {
-				q.getters.grant()
-			}
+	if q.count == 0 {
+		if err := q.waitForItem(ctx, t); err != nil {
 			return zero, err
 		}
 	}
@@ -203,7 +220,7 @@ func (q *queue[T, S, P]) GetNowait() (T, error) {
 	q.check("Queue.GetNowait")
 	var zero T
 	switch {
-	case q.len() > 0:
+	case q.count > 0:
 		return q.take(), nil
 	case q.down:
 		return zero, ErrQueueShutDown
@@ -212,9 +229,9 @@ func (q *queue[T, S, P]) GetNowait() (T, error) {
 }
 
 func (q *queue[T, S, P]) take() T {
-	item := q.store().pop()
+	q.count--
 	q.putters.grant()
-	return item
+	return q.store().pop()
 }
 
 // Items yields the items as Get gives them, until the queue is shut down and
@@ -235,7 +252,7 @@ func (q *queue[T, S, P]) Items(ctx context.Context) iter.Seq2[T, error] {
 // Len returns how many items are in the queue (Queue.qsize).
 func (q *queue[T, S, P]) Len() int {
 	q.check("Queue.Len")
-	return q.len()
+	return q.count
 }
 
 // Maxsize returns the bound, 0 or less if there is none (Queue.maxsize).
@@ -246,7 +263,10 @@ func (q *queue[T, S, P]) Empty() bool { return q.Len() == 0 }
 
 // Full reports whether there is no room (Queue.full). A queue without bound is
 // never full.
-func (q *queue[T, S, P]) Full() bool { return q.full(q.Len()) }
+func (q *queue[T, S, P]) Full() bool {
+	q.check("Queue.Full")
+	return q.full()
+}
 
 // TaskDone says that an item which was got is finished (Queue.task_done). It
 // panics with a *UsageError, ErrTooOften, if it is called for more items than
@@ -279,8 +299,9 @@ func (q *queue[T, S, P]) Shutdown(immediate bool) {
 	q.check("Queue.Shutdown")
 	q.down = true
 	if immediate {
-		for s := q.store(); s.len() > 0; {
-			s.pop()
+		for q.count > 0 {
+			q.count--
+			q.store().pop()
 			if q.unfinished > 0 { // TaskDone may have been called for what nobody got
 				q.finish()
 			}
@@ -294,7 +315,7 @@ func (q *queue[T, S, P]) Shutdown(immediate bool) {
 // many tasks wait.
 func (q *queue[T, S, P]) String() string {
 	var b strings.Builder
-	fmt.Fprintf(&b, "<Queue maxsize=%d items=%d", q.maxsize, q.len())
+	fmt.Fprintf(&b, "<Queue maxsize=%d items=%d", q.maxsize, q.count)
 	for _, c := range []struct {
 		what string
 		n    int
@@ -317,17 +338,17 @@ type fifoStore[T any] struct {
 	count int
 }
 
-const smallestFifo = 8
+// A storage that is larger than this shrinks with the number of items. A smaller one does not:
+// a queue that is filled and emptied by turns would allocate each time.
+const smallFifo = 128
 
-func (r *fifoStore[T]) len() int     { return r.count }
-func (r *fifoStore[T]) ready() error { return nil }
-
-func (r *fifoStore[T]) push(item T) {
+func (r *fifoStore[T]) push(item T) error {
 	if r.count == len(r.items) {
-		r.resize(max(smallestFifo, 2*r.count))
+		r.resize(max(8, 2*r.count))
 	}
 	r.items[(r.head+r.count)&(len(r.items)-1)] = item
 	r.count++
+	return nil
 }
 
 func (r *fifoStore[T]) pop() T {
@@ -335,7 +356,7 @@ func (r *fifoStore[T]) pop() T {
 	item := r.items[r.head]
 	r.items[r.head] = zero
 	r.head = (r.head + 1) & (len(r.items) - 1)
-	if r.count--; r.count < len(r.items)/4 && len(r.items) > smallestFifo {
+	if r.count--; r.count < len(r.items)/4 && len(r.items) > smallFifo {
 		r.resize(len(r.items) / 2)
 	}
 	return item
@@ -351,9 +372,10 @@ func (r *fifoStore[T]) resize(n int) {
 // lifoStore is the store of a LifoQueue.
 type lifoStore[T any] struct{ items []T }
 
-func (s *lifoStore[T]) len() int     { return len(s.items) }
-func (s *lifoStore[T]) ready() error { return nil }
-func (s *lifoStore[T]) push(item T)  { s.items = append(s.items, item) }
+func (s *lifoStore[T]) push(item T) error {
+	s.items = append(s.items, item)
+	return nil
+}
 
 func (s *lifoStore[T]) pop() T {
 	var zero T
@@ -377,15 +399,6 @@ type numbered[T any] struct {
 	number uint64
 }
 
-func (h *priorityStore[T]) len() int { return len(h.items) }
-
-func (h *priorityStore[T]) ready() error {
-	if h.less == nil {
-		return misuse("PriorityQueue.Put", ErrBadArgument, "the queue does not know how to order items; make it with NewPriorityQueue")
-	}
-	return nil
-}
-
 func (h *priorityStore[T]) before(a, b *numbered[T]) bool {
 	switch {
 	case h.less(a.item, b.item):
@@ -396,7 +409,10 @@ func (h *priorityStore[T]) before(a, b *numbered[T]) bool {
 	return a.number < b.number
 }
 
-func (h *priorityStore[T]) push(item T) {
+func (h *priorityStore[T]) push(item T) error {
+	if h.less == nil {
+		return misuse("PriorityQueue.Put", ErrBadArgument, "the queue does not know how to order items; make it with NewPriorityQueue")
+	}
 	h.count++
 	h.items = append(h.items, numbered[T]{item, h.count})
 	for i := len(h.items) - 1; i > 0; {
@@ -407,6 +423,7 @@ func (h *priorityStore[T]) push(item T) {
 		h.items[i], h.items[above] = h.items[above], h.items[i]
 		i = above
 	}
+	return nil
 }
 
 func (h *priorityStore[T]) pop() T {

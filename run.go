@@ -180,8 +180,8 @@ func (t *task) interruptOn(signals []os.Signal) (stop func()) {
 	over := make(chan struct{})
 	ended := make(chan struct{})
 	l := t.loop
-	first := interruption{number: 1, Handle: &Handle{loop: l, fn: func() { t.cancel(ErrInterrupted) }}}
-	second := interruption{number: 2, Handle: &Handle{loop: l, fn: func() { fmt.Fprint(os.Stderr, l.taskTree()) }}}
+	first := interruption{number: 1, call: &call{fn: func() { t.cancel(ErrInterrupted) }}}
+	second := interruption{number: 2, call: &call{fn: func() { fmt.Fprint(os.Stderr, l.taskTree()) }}}
 	l.expect(first.post(), first)
 	l.expect(second.post(), second)
 	go func() {
@@ -209,7 +209,7 @@ func (t *task) interruptOn(signals []os.Signal) (stop func()) {
 
 // An interruption is what a signal of interruptOn does.
 type interruption struct {
-	*Handle
+	*call
 	number uint64
 }
 

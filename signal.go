@@ -46,9 +46,9 @@ func (l *EventLoop) AddSignalHandler(sig os.Signal, fn func()) error {
 	w := l.signalWatch()
 	line := w.line(sig)
 	if line.handler != nil {
-		line.handler.Cancel()
+		line.handler.cancel(0)
 	}
-	line.handler = &Handle{loop: l, fn: fn, createdAt: l.here(3)}
+	line.handler = &call{fn: fn, createdAt: l.here(3)}
 	w.update()
 	return nil
 }
@@ -74,7 +74,7 @@ func (l *EventLoop) RemoveSignalHandler(sig os.Signal) bool {
 	if i < 0 || w.lines[i].handler == nil {
 		return false
 	}
-	w.lines[i].handler.Cancel()
+	w.lines[i].handler.cancel(0)
 	w.lines[i].handler = nil
 	w.update()
 	return true
@@ -215,10 +215,11 @@ type signalWatch struct {
 // A signalLine is who wants one signal. Posted to the loop it is the signal. Its
 // channel holds one signal: if it is full the next one need not be told.
 type signalLine struct {
+	loop     *EventLoop
 	sig      os.Signal
 	received chan os.Signal
 	posted   chan struct{} // full while the line is on its way to the loop
-	handler  *Handle
+	handler  *call
 	streams  []*SignalStream
 	listens  bool
 }
@@ -259,7 +260,7 @@ func (w *signalWatch) line(sig os.Signal) *signalLine {
 	if i := w.find(sig); i >= 0 {
 		return w.lines[i]
 	}
-	line := &signalLine{sig: sig, received: make(chan os.Signal, 1), posted: make(chan struct{}, 1)}
+	line := &signalLine{loop: w.loop, sig: sig, received: make(chan os.Signal, 1), posted: make(chan struct{}, 1)}
 	w.lines = append(w.lines, line)
 	return line
 }
@@ -329,7 +330,7 @@ func (s *signalLine) run() {
 		stream.receive(s.sig)
 	}
 	if h := s.handler; h != nil {
-		h.loop.ready.push(h)
+		s.loop.ready.push(h)
 	}
 }
 

@@ -156,7 +156,7 @@ func (s *SubprocessTransport) closePipes() {
 // introduceChild waits until the protocol of s has been told.
 func (t *task) introduceChild(ctx context.Context, s *SubprocessTransport) error {
 	w := t.arm()
-	t.loop.ready.push(&Handle{loop: t.loop, fn: func() {
+	t.loop.ready.push(&call{fn: func() {
 		s.begin()
 		w.wake(nil)
 	}})

@@ -234,14 +234,10 @@ func (t *task) suspends() {
 }
 
 // nextIfTask returns the task whose turn it is, nil if it is not a task's turn. It
-// begins the next pass if this one is over, unless that would have to wait or must
-// not begin.
+// begins the next pass if this one is over.
 func (l *EventLoop) nextIfTask() *task {
-	if l.batch == 0 {
-		if l.ready.count == 0 || l.stopping || l.single || l.collect(0) != nil {
-			return nil
-		}
-		l.batch = l.ready.count
+	if l.batch == 0 && !l.nextBatch() {
+		return nil
 	}
 	t, _ := l.ready.first().(*task)
 	return t

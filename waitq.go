@@ -101,11 +101,10 @@ func (q *waitq) pass(p *place) {
 
 // grant ends the wait of the first one that is pending, and reports whether
 // there was one.
-func (q *waitq) grant() bool {
+func (q *waitq) grant() bool { return q.next != nil && q.grantNext() }
+
+func (q *waitq) grantNext() bool {
 	p := q.next
-	if p == nil {
-		return false
-	}
 	p.granted = true
 	p.wake(nil)
 	q.pass(p)

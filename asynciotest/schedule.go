@@ -161,7 +161,7 @@ func nameOf(c seam.Callback) string {
 	switch s := c.Subject.(type) {
 	case asyncio.AnyTask:
 		return s.Name()
-	case *asyncio.Handle:
+	case asyncio.Handle:
 		return placeIn(s.String())
 	case *asyncio.TimerHandle:
 		return placeIn(s.String())

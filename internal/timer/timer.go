@@ -24,7 +24,7 @@ type Timer[T any] struct {
 	// Owner is for the user of the heap, which does not look at it.
 	Owner T
 
-	pos int // index in Heap.entries, plus one; zero if it is in no heap
+	pos int // in the Heap; zero if it is in none
 }
 
 // Armed reports whether t is in a heap.
@@ -33,15 +33,31 @@ func (t *Timer[T]) Armed() bool { return t.pos != 0 }
 // A Heap holds Timers, ordered by deadline; those with the same deadline are
 // in the order in which they were added. The zero value is an empty heap. It is
 // not safe for concurrent use.
+//
+// Its memory follows the number of Timers by small steps, up and down: a slice that
+// grows would stop a loop with a million timers for many milliseconds, and leave a
+// multiple of its size behind.
 type Heap[T any] struct {
-	// entries is a heap in which the children of i are 4i+1 to 4i+4: four
-	// children make it half as deep as two would, and they lie side by side.
-	entries []entry[T]
-	added   uint64 // number of calls of Add so far
+	// The first entry is at root, and the children of i are 4(i-2) to 4(i-2)+3:
+	// four children make the heap half as deep as two would, and they lie side by
+	// side in one block.
+	blocks []*block[T]
+	end    int    // the place behind the last entry; zero before the first
+	added  uint64 // number of calls of Add so far
 }
 
+const root = 3
+
+func parentOf(i int) int     { return i/4 + 2 }
+func firstChildOf(i int) int { return 4 * (i - 2) }
+
+// blockSize is a multiple of 4, so that siblings are in one block: 6 KB.
+const blockSize = 256
+
+type block[T any] [blockSize]entry[T]
+
 // An entry is a Timer with a copy of what it is ordered by: comparisons then
-// stay within the slice, instead of visiting Timers all over memory.
+// stay within the blocks, instead of visiting Timers all over memory.
 type entry[T any] struct {
 	when time.Duration
 	seq  uint64
@@ -52,12 +68,17 @@ func (e *entry[T]) before(f *entry[T]) bool {
 	return e.when < f.when || e.when == f.when && e.seq < f.seq
 }
 
+func (h *Heap[T]) at(i int) *entry[T] { return &h.blocks[uint(i)/blockSize][uint(i)%blockSize] }
+
 // Len returns the number of Timers in h.
-func (h *Heap[T]) Len() int { return len(h.entries) }
+func (h *Heap[T]) Len() int { return max(0, h.end-root) }
 
 // All returns the Timers in h in the order in which they are due.
 func (h *Heap[T]) All() []*Timer[T] {
-	entries := slices.Clone(h.entries)
+	entries := make([]entry[T], h.Len())
+	for i := range entries {
+		entries[i] = *h.at(root + i)
+	}
 	slices.SortFunc(entries, func(e, f entry[T]) int {
 		if e.before(&f) {
 			return -1
@@ -74,10 +95,10 @@ func (h *Heap[T]) All() []*Timer[T] {
 // First returns the Timer that is due first and leaves it in h, or nil if h is
 // empty.
 func (h *Heap[T]) First() *Timer[T] {
-	if len(h.entries) == 0 {
+	if h.end <= root {
 		return nil
 	}
-	return h.entries[0].t
+	return h.at(root).t
 }
 
 // Add puts t into h. It panics if t is in a heap already.
@@ -85,70 +106,81 @@ func (h *Heap[T]) Add(t *Timer[T]) {
 	if t.Armed() {
 		panic("timer: Add of a Timer that is in a heap; Remove it first")
 	}
+	h.end = max(root, h.end)
+	if h.end >= len(h.blocks)*blockSize {
+		h.blocks = append(h.blocks, new(block[T]))
+	}
 	h.added++
-	h.entries = append(h.entries, entry[T]{})
-	h.up(len(h.entries)-1, entry[T]{t.When, h.added, t})
+	h.end++
+	h.up(h.end-1, entry[T]{t.When, h.added, t})
 }
 
 // Remove takes t out of h, in logarithmic time, and reports whether it was
 // in there.
 func (h *Heap[T]) Remove(t *Timer[T]) bool {
-	i := t.pos - 1
-	if i < 0 || i >= len(h.entries) || h.entries[i].t != t {
+	i := t.pos
+	if i == 0 || i >= h.end || h.at(i).t != t {
 		return false
 	}
 	t.pos = 0
-	end := len(h.entries) - 1
-	last := h.entries[end]
-	h.entries[end] = entry[T]{} // let go of the Timer
-	h.entries = h.entries[:end]
+	h.end--
+	end := h.at(h.end)
+	last := *end
+	*end = entry[T]{} // let go of the Timer
 	switch {
-	case i == end:
-	case i > 0 && last.before(&h.entries[(i-1)/4]):
+	case i == h.end:
+	case i > root && last.before(h.at(parentOf(i))):
 		h.up(i, last)
 	default:
 		h.down(i, last)
 	}
+	if n := len(h.blocks); h.end < (n-2)*blockSize { // two are empty: one is for the next Timers
+		h.blocks[n-1] = nil
+		h.blocks = h.blocks[:n-1]
+	}
 	return true
-}
-
-// put stores e at i.
-func (h *Heap[T]) put(i int, e entry[T]) {
-	h.entries[i] = e
-	e.t.pos = i + 1
 }
 
 // up stores e, starting at the free place i, where its parent is not later.
 func (h *Heap[T]) up(i int, e entry[T]) {
-	for i > 0 {
-		parent := (i - 1) / 4
-		if !e.before(&h.entries[parent]) {
+	free := h.at(i)
+	for i > root {
+		above := h.at(parentOf(i))
+		if !e.before(above) {
 			break
 		}
-		h.put(i, h.entries[parent])
-		i = parent
+		free.put(above, i)
+		free, i = above, parentOf(i)
 	}
-	h.put(i, e)
+	free.put(&e, i)
 }
 
 // down stores e, starting at the free place i, where no child is earlier.
 func (h *Heap[T]) down(i int, e entry[T]) {
+	free := h.at(i)
 	for {
-		child := 4*i + 1
-		if child >= len(h.entries) {
+		child := firstChildOf(i)
+		if child >= h.end {
 			break
 		}
-		first := child
-		for c := child + 1; c < min(child+4, len(h.entries)); c++ {
-			if h.entries[c].before(&h.entries[first]) {
-				first = c
+		siblings := h.blocks[uint(child)/blockSize][uint(child)%blockSize:][:min(4, h.end-child)]
+		first, at := &siblings[0], child
+		for c := 1; c < len(siblings); c++ {
+			if siblings[c].before(first) {
+				first, at = &siblings[c], child+c
 			}
 		}
-		if !h.entries[first].before(&e) {
+		if !first.before(&e) {
 			break
 		}
-		h.put(i, h.entries[first])
-		i = first
+		free.put(first, i)
+		free, i = first, at
 	}
-	h.put(i, e)
+	free.put(&e, i)
+}
+
+// put stores f in e, which is at i.
+func (e *entry[T]) put(f *entry[T], i int) {
+	*e = *f
+	e.t.pos = i
 }

@@ -3,6 +3,8 @@
 package timer_test
 
 import (
+	"math/rand/v2"
+	"runtime"
 	"slices"
 	"testing"
 	"time"
@@ -158,4 +160,59 @@ func TestAddTwicePanics(t *testing.T) {
 		}
 	}()
 	h.Add(tm)
+}
+
+// TestMany lets a heap grow and shrink by turns, over many blocks.
+func TestMany(t *testing.T) {
+	var h heap
+	var s sorted
+	r := rand.New(rand.NewPCG(1, 2))
+	timers := make([]*tick, 3000)
+	for i := range timers {
+		timers[i] = new(tick)
+	}
+	for step := range 20000 {
+		tm := timers[r.IntN(len(timers))]
+		grows := step/5000%2 == 0
+		switch {
+		case !tm.Armed() && (grows || r.IntN(10) == 0):
+			tm.When = time.Duration(r.IntN(1000))
+			h.Add(tm)
+			s.add(tm)
+		case tm.Armed() && (!grows || r.IntN(10) == 0):
+			h.Remove(tm)
+			s.remove(tm)
+		}
+		if h.Len() != len(s) || h.First() != s.first() {
+			t.Fatalf("step %d: Len, First = %d, %v; want %d, %v", step, h.Len(), h.First(), len(s), s.first())
+		}
+	}
+	if !slices.Equal(h.All(), s) {
+		t.Error("All are others")
+	}
+}
+
+func TestMemoryShrinks(t *testing.T) {
+	var h heap
+	used := func() uint64 {
+		var m runtime.MemStats
+		runtime.GC()
+		runtime.ReadMemStats(&m)
+		return m.HeapAlloc
+	}
+	const many = 100_000
+	timers := make([]tick, many)
+	before := used()
+	for i := range timers {
+		h.Add(&timers[i])
+	}
+	full := used() - before
+	for i := range timers {
+		h.Remove(&timers[i])
+	}
+	empty := int64(used() - before)
+	if full < many*16 || empty > int64(full)/10 {
+		t.Errorf("%d bytes when it is full, %d when it is empty", full, empty)
+	}
+	runtime.KeepAlive(&h)
 }
