@@ -8,7 +8,6 @@ import (
 	"errors"
 	"math"
 	"os"
-	"runtime"
 	"time"
 	"unsafe"
 
@@ -116,7 +115,6 @@ func (k *kernel) poll() (int, error) {
 
 // block is like poll but waits for at most d, for ever if d is negative.
 func (k *kernel) block(d time.Duration) (int, error) {
-	d = letOthersRun(d)
 	if !k.noPwait2 {
 		n, err := k.pwait2(d)
 		if !errors.Is(err, unix.ENOSYS) && !errors.Is(err, unix.EPERM) {
@@ -125,26 +123,6 @@ func (k *kernel) block(d time.Duration) (int, error) {
 		k.noPwait2 = true
 	}
 	return k.pwait(d)
-}
-
-// letOthersRun gives way to other goroutines, if they cannot run on another
-// processor, and returns what is left of d.
-//
-// A thread that blocks in a system call keeps its processor until the runtime's
-// monitor takes it away. When it is the only one, a goroutine that the caller
-// has just woken waits for that: its answer came after 160 µs instead of 25. When
-// no goroutine is ready it costs a thread that is locked to its goroutine
-// 13 µs, at a time when it has nothing to do.
-func letOthersRun(d time.Duration) time.Duration {
-	if runtime.GOMAXPROCS(0) > 1 {
-		return d
-	}
-	start := time.Now()
-	runtime.Gosched()
-	if d > 0 {
-		d = max(0, d-time.Since(start))
-	}
-	return d
 }
 
 // pwait2 waits with the precision of nanoseconds.
