@@ -64,6 +64,7 @@ var all = []*workload{
 
 	{group: groupThreads, name: "post from another thread", args: []string{"xpost", "300000"}, unit: "ns", key: "ns", both: true},
 	{group: groupThreads, name: "round trip between threads", args: []string{"xrtt", "20000"}, unit: "ns", key: "ns", both: true},
+	{group: groupThreads, name: "round trip between threads, on one core", args: []string{"xrtt", "20000"}, unit: "ns", key: "ns"},
 
 	{group: groupTimers, name: "CPU time per sleeping task, 100,000 within a second", args: []string{"timers", "100000"}, unit: "ns", key: "ns"},
 	{group: groupTimers, name: "how late 99 % wake up at most, 10,000 within a second", args: []string{"timers", "10000"}, unit: "µs", key: "late99"},
