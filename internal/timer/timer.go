@@ -24,7 +24,7 @@ type Timer[T any] struct {
 	// Owner is for the user of the heap, which does not look at it.
 	Owner T
 
-	pos int // index in Heap.entries, plus one; zero if it is in no heap
+	pos int // the number of its entry in the Heap; zero if it is in no heap
 }
 
 // Armed reports whether t is in a heap.
@@ -34,14 +34,26 @@ func (t *Timer[T]) Armed() bool { return t.pos != 0 }
 // in the order in which they were added. The zero value is an empty heap. It is
 // not safe for concurrent use.
 type Heap[T any] struct {
-	// entries is a heap in which the children of i are 4i+1 to 4i+4: four
-	// children make it half as deep as two would, and they lie side by side.
-	entries []entry[T]
-	added   uint64 // number of calls of Add so far
+	// The entries form a heap with four children each, which is half as deep as
+	// one with two. They are numbered from root on: the children of i are 4i-8 to
+	// 4i-5, always in one block, and its parent is i/4+2.
+	//
+	// They are in blocks, since one slice would leave its copies behind as it grows:
+	// with a million Timers as much as four more slices.
+	blocks []*block[T]
+	end    int    // the number after the last entry; anything up to root if there is none
+	added  uint64 // number of calls of Add so far
 }
 
+const (
+	root     = 3
+	blockLen = 64
+)
+
+type block[T any] [blockLen]entry[T]
+
 // An entry is a Timer with a copy of what it is ordered by: comparisons then
-// stay within the slice, instead of visiting Timers all over memory.
+// stay within the blocks, instead of visiting Timers all over memory.
 type entry[T any] struct {
 	when time.Duration
 	seq  uint64
@@ -52,12 +64,18 @@ func (e *entry[T]) before(f *entry[T]) bool {
 	return e.when < f.when || e.when == f.when && e.seq < f.seq
 }
 
+// at returns the place of entry i.
+func (h *Heap[T]) at(i int) *entry[T] { return &h.blocks[uint(i)/blockLen][uint(i)%blockLen] }
+
 // Len returns the number of Timers in h.
-func (h *Heap[T]) Len() int { return len(h.entries) }
+func (h *Heap[T]) Len() int { return max(0, h.end-root) }
 
 // All returns the Timers in h in the order in which they are due.
 func (h *Heap[T]) All() []*Timer[T] {
-	entries := slices.Clone(h.entries)
+	entries := make([]entry[T], h.Len())
+	for i := range entries {
+		entries[i] = *h.at(root + i)
+	}
 	slices.SortFunc(entries, func(e, f entry[T]) int {
 		if e.before(&f) {
 			return -1
@@ -74,10 +92,10 @@ func (h *Heap[T]) All() []*Timer[T] {
 // First returns the Timer that is due first and leaves it in h, or nil if h is
 // empty.
 func (h *Heap[T]) First() *Timer[T] {
-	if len(h.entries) == 0 {
+	if h.end <= root {
 		return nil
 	}
-	return h.entries[0].t
+	return h.blocks[0][root].t
 }
 
 // Add puts t into h. It panics if t is in a heap already.
@@ -85,26 +103,33 @@ func (h *Heap[T]) Add(t *Timer[T]) {
 	if t.Armed() {
 		panic("timer: Add of a Timer that is in a heap; Remove it first")
 	}
+	h.end = max(root, h.end)
+	if h.end >= len(h.blocks)*blockLen {
+		h.blocks = append(h.blocks, new(block[T]))
+	}
 	h.added++
-	h.entries = append(h.entries, entry[T]{})
-	h.up(len(h.entries)-1, entry[T]{t.When, h.added, t})
+	h.end++
+	h.up(h.end-1, entry[T]{t.When, h.added, t})
 }
 
 // Remove takes t out of h, in logarithmic time, and reports whether it was
 // in there.
 func (h *Heap[T]) Remove(t *Timer[T]) bool {
-	i := t.pos - 1
-	if i < 0 || i >= len(h.entries) || h.entries[i].t != t {
+	i := t.pos
+	if i == 0 || i >= h.end || h.at(i).t != t {
 		return false
 	}
 	t.pos = 0
-	end := len(h.entries) - 1
-	last := h.entries[end]
-	h.entries[end] = entry[T]{} // let go of the Timer
-	h.entries = h.entries[:end]
+	h.end--
+	end := h.at(h.end)
+	last := *end
+	*end = entry[T]{} // let go of the Timer
+	if h.end+2*blockLen <= len(h.blocks)*blockLen {
+		h.shrink()
+	}
 	switch {
-	case i == end:
-	case i > 0 && last.before(&h.entries[(i-1)/4]):
+	case i == h.end:
+	case i > root && last.before(h.at(i/4+2)):
 		h.up(i, last)
 	default:
 		h.down(i, last)
@@ -112,43 +137,55 @@ func (h *Heap[T]) Remove(t *Timer[T]) bool {
 	return true
 }
 
-// put stores e at i.
-func (h *Heap[T]) put(i int, e entry[T]) {
-	h.entries[i] = e
-	e.t.pos = i + 1
+// shrink lets go of the last block. One that is empty stays, so that a heap that
+// grows and shrinks by turns does not allocate.
+func (h *Heap[T]) shrink() {
+	last := len(h.blocks) - 1
+	h.blocks[last] = nil
+	h.blocks = h.blocks[:last]
+}
+
+// put stores e as entry i, whose place is p.
+func (e entry[T]) put(p *entry[T], i int) {
+	*p = e
+	e.t.pos = i
 }
 
 // up stores e, starting at the free place i, where its parent is not later.
 func (h *Heap[T]) up(i int, e entry[T]) {
-	for i > 0 {
-		parent := (i - 1) / 4
-		if !e.before(&h.entries[parent]) {
+	place := h.at(i)
+	for i > root {
+		parent := h.at(i/4 + 2)
+		if !e.before(parent) {
 			break
 		}
-		h.put(i, h.entries[parent])
-		i = parent
+		parent.put(place, i)
+		place, i = parent, i/4+2
 	}
-	h.put(i, e)
+	e.put(place, i)
 }
 
 // down stores e, starting at the free place i, where no child is earlier.
 func (h *Heap[T]) down(i int, e entry[T]) {
+	place := h.at(i)
 	for {
-		child := 4*i + 1
-		if child >= len(h.entries) {
+		child := 4*i - 8
+		if child >= h.end {
 			break
 		}
-		first := child
-		for c := child + 1; c < min(child+4, len(h.entries)); c++ {
-			if h.entries[c].before(&h.entries[first]) {
+		offset := uint(child) % blockLen
+		children := h.blocks[uint(child)/blockLen][offset:][:min(4, h.end-child)]
+		first := 0
+		for c := 1; c < len(children); c++ {
+			if children[c].before(&children[first]) {
 				first = c
 			}
 		}
-		if !h.entries[first].before(&e) {
+		if !children[first].before(&e) {
 			break
 		}
-		h.put(i, h.entries[first])
-		i = first
+		children[first].put(place, i)
+		place, i = &children[first], child+first
 	}
-	h.put(i, e)
+	e.put(place, i)
 }
