@@ -56,7 +56,7 @@ type EventLoop struct {
 	timers    timerHeap
 	coros     coro.Pool
 	running   any // the *task that runs; nil in a callback
-	tasks     registry
+	tasks     taskList
 	open      registry // connections, servers: what Close must close
 	workers   registry // functions that run on other goroutines
 	lookups   any      // the *ThreadLimiter of name look-ups
@@ -518,8 +518,8 @@ func (l *EventLoop) queueDueTimers() {
 // list describes the tasks that are not done, one a line.
 func (l *EventLoop) list() string {
 	text := ""
-	for _, task := range l.tasks.owners() {
-		text += "\n\t" + fmt.Sprint(task)
+	for _, t := range l.tasks.all() {
+		text += "\n\t" + fmt.Sprint(t)
 	}
 	return text
 }

@@ -235,7 +235,7 @@ func (t *Task[T]) String() string { return t.describeTask(any(t.value)) }
 // cancellation that comes between then and its turn interrupts it all the same.
 type task struct {
 	future
-	registered // in loop.tasks
+	inLoop taskLinks // of loop.tasks
 
 	name  string
 	id    uint64
@@ -245,10 +245,11 @@ type task struct {
 	top   *scope // the innermost scope on the stack
 	coro  *coro.Coroutine
 
-	requests  uint64 // the number of the last request to a scope of this task
-	delivered uint64 // the number of the last one that was delivered
-	parent    *task  // the one whose group this belongs to, or nil
-	settled   func() // called at the end, for ThreadFuture
+	requests  uint64    // the number of the last request to a scope of this task
+	delivered uint64    // the number of the last one that was delivered
+	siblings  *siblings // of the group that this belongs to, until that has seen its end; or nil
+	inGroup   taskLinks // of siblings.children
+	settled   func()    // called at the end, for ThreadFuture
 
 	// While it is suspended.
 	waiter    awaited
@@ -260,6 +261,7 @@ type task struct {
 
 	eager      bool
 	exited     bool  // the coroutine has called Goexit
+	admitted   bool  // it counts as one of group.running
 	held       bool  // start has not queued it: it waits for its turn in a group
 	queued     bool  // in the ready queue
 	cancelling bool  // inside cancel: seen again, there is a cycle of awaits
@@ -293,7 +295,7 @@ func (t *task) Context() context.Context { return &t.root }
 
 // start registers the task and queues its first step, or runs that if it is eager.
 func (t *task) start() {
-	t.loop.tasks.add(&t.registered, t.self)
+	t.loop.tasks.add(t)
 	if t.eager && t.loop.active.Load() {
 		t.loop.nested++
 		t.step()
@@ -305,7 +307,7 @@ func (t *task) start() {
 
 // hold registers the task; release queues its first step.
 func (t *task) hold() {
-	t.loop.tasks.add(&t.registered, t.self)
+	t.loop.tasks.add(t)
 	t.held = true
 }
 
@@ -429,7 +431,7 @@ func (t *task) finishTask(err error) {
 		}
 	}
 	t.root.forget()
-	t.loop.tasks.remove(&t.registered)
+	t.loop.tasks.remove(t)
 	t.coro, t.waiter, t.ears, t.trail = nil, nil, nil, nil
 	switch {
 	case !isCancelled(err, ctxErr):
@@ -529,8 +531,8 @@ func (l *EventLoop) AllTasks() []AnyTask {
 		panic(l.elsewhere("AllTasks"))
 	}
 	tasks := make([]AnyTask, 0, l.tasks.count)
-	for e := l.tasks.first; e != nil; e = e.next {
-		tasks = append(tasks, e.owner.(AnyTask))
+	for _, t := range l.tasks.all() {
+		tasks = append(tasks, t.self.(AnyTask))
 	}
 	return tasks
 }
