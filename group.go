@@ -208,7 +208,7 @@ func (g *TaskGroup) join(err error) (cancellation error) {
 	for g.children.count > 0 {
 		// What was delivered has had its effect; without this the wait would be
 		// interrupted for ever.
-		deaf := &scope{loop: t.loop, task: t, parent: g.scope, values: g.scope.values, deafTo: t.delivered}
+		deaf := t.aside(g.scope, g.scope.values)
 		g.waiting = &waiter{task: t}
 		err := t.park(deaf, g.waiting)
 		g.waiting = nil

@@ -173,7 +173,7 @@ func loopForTask(ctx context.Context, op string, hasFunc bool) *EventLoop {
 func (t *task) initTask(l *EventLoop, ctx context.Context, self AnyTask, code codePlace, opts []TaskOption) {
 	t.init(l, self)
 	t.code = code
-	t.root = scope{loop: l, task: t, values: valuesOf(ctx), stacked: true}
+	t.root = scope{loop: l, task: t, values: valuesOf(ctx)}
 	t.top = &t.root
 	if len(opts) > 0 || l.factory != nil {
 		t.configure(opts)
