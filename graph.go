@@ -294,7 +294,7 @@ func (t *task) frames(running []runtime.Frame) []runtime.Frame {
 	}
 	var frames []runtime.Frame
 	if t.suspended {
-		frames = userFrames(resolve(t.trail.frames()))
+		frames = userFrames(resolve(t.trail().frames()))
 	}
 	if fn := runtime.FuncForPC(uintptr(t.code)); len(frames) == 0 && fn != nil {
 		file, line := fn.FileLine(uintptr(t.code))

@@ -40,11 +40,11 @@ import (
 // loop's goroutine alone is everything else.
 type scope struct {
 	// Set once.
-	loop    *EventLoop
-	task    *task // nil for EventLoop.Context
-	parent  *scope
-	values  context.Context
-	deafTo  uint64 // requests to enclosing scopes up to this number are not heard
+	loop   *EventLoop
+	task   *task // nil for EventLoop.Context
+	parent *scope
+	values context.Context
+	deafTo uint64 // requests to enclosing scopes up to this number are not heard
 
 	// Any goroutine.
 	req      atomic.Pointer[request]

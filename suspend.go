@@ -91,7 +91,7 @@ func (t *task) suspend(ctx context.Context, w awaited) error {
 	if level != nil {
 		t.forward(level.cause)
 	}
-	if t.loop.debug || t.trail != nil {
+	if t.loop.debug || t.extras != nil {
 		t.leaveTrail()
 	}
 	if !t.drive() {
@@ -139,14 +139,23 @@ const trailDepth = 64
 // before if debug mode has been switched off.
 func (t *task) leaveTrail() {
 	if !t.loop.debug {
-		t.trail = nil
+		t.extras.trail = nil
 		return
 	}
-	if t.trail == nil {
-		t.trail = new(site)
-		*t.trail = make(site, trailDepth)
+	x := t.extra()
+	if x.trail == nil {
+		x.trail = new(site)
+		*x.trail = make(site, trailDepth)
 	}
-	*t.trail = (*t.trail)[:runtime.Callers(3, (*t.trail)[:trailDepth])]
+	*x.trail = (*x.trail)[:runtime.Callers(3, (*x.trail)[:trailDepth])]
+}
+
+// trail returns what leaveTrail has recorded, or nil.
+func (t *task) trail() *site {
+	if t.extras == nil {
+		return nil
+	}
+	return t.extras.trail
 }
 
 // doomed reports whether an await with ctx would be interrupted at once.

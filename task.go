@@ -191,7 +191,10 @@ func (t *task) configure(opts []TaskOption) {
 	if factory := t.loop.factory; factory != nil {
 		factory(t.loop, &c.TaskSpec)
 	}
-	t.name, t.eager = c.Name, c.Eager && !c.lazy
+	t.eager = c.Eager && !c.lazy
+	if c.Name != "" {
+		t.extra().name = c.Name
+	}
 }
 
 // loopOf returns the loop of ctx; it panics if there is none.
@@ -237,7 +240,6 @@ type task struct {
 	future
 	inLoop taskLinks // of loop.tasks
 
-	name  string
 	id    uint64
 	code  codePlace                   // of its function
 	plain func(context.Context) error // its function, if that has no value; else exec calls it
@@ -249,12 +251,10 @@ type task struct {
 	delivered uint64    // the number of the last one that was delivered
 	siblings  *siblings // of the group that this belongs to, until that has seen its end; or nil
 	inGroup   taskLinks // of siblings.children
-	settled   func()    // called at the end, for ThreadFuture
 
 	// While it is suspended.
 	waiter    awaited
 	ears      *scope // the scope of the await
-	trail     *site  // the stack of the await, in debug mode
 	suspended bool
 	drives    bool // it runs the loop on its stack meanwhile
 	interrupt bool // the await ends as cancelled, whatever its waiter says
@@ -277,14 +277,14 @@ func (t *task) base() *task { return t }
 
 // Name returns the task's name, "Task-N" if it was given none.
 func (t *task) Name() string {
-	if t.name == "" {
+	if t.extras == nil || t.extras.name == "" {
 		return "Task-" + strconv.FormatUint(t.id, 10)
 	}
-	return t.name
+	return t.extras.name
 }
 
 // SetName changes the name.
-func (t *task) SetName(name string) { t.name = name }
+func (t *task) SetName(name string) { t.extra().name = name }
 
 // Cancelling returns how often Cancel was called on the task before it ended
 // (Task.cancelling).
@@ -432,7 +432,7 @@ func (t *task) finishTask(err error) {
 	}
 	t.root.forget()
 	t.loop.tasks.remove(t)
-	t.coro, t.waiter, t.ears, t.trail = nil, nil, nil, nil
+	t.coro, t.waiter, t.ears = nil, nil, nil
 	switch {
 	case !isCancelled(err, ctxErr):
 		t.finish(finished, err)
@@ -441,8 +441,11 @@ func (t *task) finishTask(err error) {
 	default: // a bare context.Canceled
 		t.finish(cancelled, &CancelledError{Cause: err, deadline: err == context.DeadlineExceeded})
 	}
-	if t.settled != nil {
-		t.settled()
+	if x := t.extras; x != nil {
+		x.trail = nil
+		if x.settled != nil {
+			x.settled()
+		}
 	}
 }
 
