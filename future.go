@@ -371,15 +371,22 @@ type failure struct {
 
 // watch makes sure that an unseen error is reported.
 func (f *future) watch() {
-	x := f.extra()
-	if x.failure != nil {
+	if f.failure() != nil {
 		return
 	}
 	fl := &failure{loop: f.loop, err: f.err, source: f.self.String(), createdAt: f.self.core().origin(), number: f.loop.number()}
 	f.loop.expect(fl.post(), fl)
 	fl.cleanup = runtime.AddCleanup(f, func(fl *failure) { fl.loop.entry.post(fl) }, fl)
 	f.loop.failures.add(&fl.registered, fl)
-	x.failure = fl
+	f.extra().failure = fl
+}
+
+// failure returns the error of f that waits for its report, or nil.
+func (f *future) failure() *failure {
+	if f.extras == nil {
+		return nil
+	}
+	return f.extras.failure
 }
 
 func (f *future) origin() string {
@@ -395,10 +402,7 @@ func (f *future) origin() string {
 // see notes that somebody has looked at the error.
 func (f *future) see() {
 	f.seen = true
-	if f.extras == nil {
-		return
-	}
-	if fl := f.extras.failure; fl != nil {
+	if fl := f.failure(); fl != nil {
 		f.extras.failure = nil
 		fl.cleanup.Stop()
 		fl.loop.failures.remove(&fl.registered)

@@ -40,8 +40,7 @@ import (
 // loop's goroutine alone is everything else.
 type scope struct {
 	// Set once.
-	loop   *EventLoop
-	task   *task // nil for EventLoop.Context
+	task   *task // nil for EventLoop.Context, whose values know the loop
 	parent *scope
 	values context.Context
 	deafTo uint64 // requests to enclosing scopes up to this number are not heard
@@ -214,7 +213,7 @@ func (t *task) enter(ctx context.Context) *scope {
 
 // enterScope is enter with the memory for the scope, which must be zero.
 func (t *task) enterScope(s *scope, ctx context.Context) {
-	s.loop, s.task, s.parent, s.values = t.loop, t, t.listen(ctx), valuesOf(ctx)
+	s.task, s.parent, s.values = t, t.listen(ctx), valuesOf(ctx)
 	t.push(s)
 }
 
@@ -287,7 +286,7 @@ func (t *task) listen(ctx context.Context) *scope {
 }
 
 func (t *task) bridge(ctx context.Context, deafTo uint64) *scope {
-	b := &scope{loop: t.loop, task: t, parent: t.top, values: valuesOf(ctx), deafTo: deafTo}
+	b := &scope{task: t, parent: t.top, values: valuesOf(ctx), deafTo: deafTo}
 	b.extra().bridge = new(bridge)
 	t.push(b)
 	return b
@@ -336,7 +335,7 @@ func (b *scope) followContext(ctx context.Context) {
 		b.repeat()
 		return
 	}
-	l := b.loop
+	l := b.task.loop
 	bridge.number = l.number()
 	stop := context.AfterFunc(ctx, func() { l.entry.post((*repeater)(b)) })
 	l.outside++
@@ -377,12 +376,23 @@ func (l *EventLoop) Context(parent context.Context) context.Context {
 	if parent == nil {
 		panic(misuse("Context", ErrBadArgument, "the parent is nil"))
 	}
-	return &scope{loop: l, values: valuesOnly{parent}}
+	return &scope{values: valuesOnly{parent, l}}
+}
+
+// loop returns the loop that s belongs to.
+func (s *scope) loop() *EventLoop {
+	if s.task != nil {
+		return s.task.loop
+	}
+	return s.values.(valuesOnly).loop
 }
 
 // valuesOnly is a context with the values of another one and nothing else of it. What
 // context.WithoutCancel makes is the same, but allocates at each look-up.
-type valuesOnly struct{ of context.Context }
+type valuesOnly struct {
+	of   context.Context
+	loop *EventLoop
+}
 
 func (v valuesOnly) Deadline() (deadline time.Time, ok bool) { return }
 func (v valuesOnly) Done() <-chan struct{}                   { return nil }
@@ -421,7 +431,7 @@ func CleanupContext(ctx context.Context) context.Context {
 // aside makes a scope with the cancellation of parent, as far as that was not
 // delivered, which is not on the stack.
 func (t *task) aside(parent *scope, values context.Context) *scope {
-	s := &scope{loop: t.loop, task: t, parent: parent, values: values, deafTo: t.delivered}
+	s := &scope{task: t, parent: parent, values: values, deafTo: t.delivered}
 	s.outer = s
 	return s
 }
@@ -457,7 +467,7 @@ func (s *scope) Deadline() (time.Time, bool) {
 	if first == 0 {
 		return time.Time{}, false
 	}
-	return s.loop.epoch.Add(time.Duration(first)), true
+	return s.task.loop.epoch.Add(time.Duration(first)), true
 }
 
 // Done returns a channel that is closed when the scope is cancelled or left.
@@ -495,7 +505,7 @@ func (s *scope) Value(key any) any {
 
 func (s *scope) String() string {
 	if s.task == nil {
-		return "asyncio.Context(" + s.loop.name + ")"
+		return "asyncio.Context(" + s.loop().name + ")"
 	}
 	return "asyncio.Context(" + s.task.Name() + ")"
 }

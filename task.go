@@ -77,8 +77,8 @@ type AnyTask interface {
 // its function. While it is suspended it holds a goroutine's stack, some 3 KB.
 type Task[T any] struct {
 	task
+	value T // not the last one: if it were, an empty one would take a word
 	fn    Coroutine[T]
-	value T
 }
 
 // A TaskOption is an option of CreateTask, Go and GroupTask.
@@ -173,7 +173,7 @@ func loopForTask(ctx context.Context, op string, hasFunc bool) *EventLoop {
 func (t *task) initTask(l *EventLoop, ctx context.Context, self AnyTask, code codePlace, opts []TaskOption) {
 	t.init(l, self)
 	t.code = code
-	t.root = scope{loop: l, task: t, values: valuesOf(ctx)}
+	t.root = scope{task: t, values: valuesOf(ctx)}
 	t.top = &t.root
 	if len(opts) > 0 || l.factory != nil {
 		t.configure(opts)
@@ -200,7 +200,7 @@ func (t *task) configure(opts []TaskOption) {
 // loopOf returns the loop of ctx; it panics if there is none.
 func loopOf(ctx context.Context, op string) *EventLoop {
 	if s := scopeOf(ctx); s != nil {
-		return s.loop
+		return s.loop()
 	}
 	panic(misuse(op, ErrOutsideTask, "the context carries no loop; pass on the one that Run or the task gave"))
 }
@@ -266,8 +266,8 @@ type task struct {
 	queued     bool  // in the ready queue
 	cancelling bool  // inside cancel: seen again, there is a cycle of awaits
 	forced     uint8 // awaits that were refused since Close ends the task by force
+	ignored    uint8 // awaits in a row, up to 255, that were interrupted by a request delivered before
 	asked      int32 // calls of Cancel
-	ignored    int32 // awaits in a row that were interrupted by a request delivered before
 
 	own   waiter // for operations of the package that wait for something private
 	alarm timer.Timer[runnable]
