@@ -62,7 +62,8 @@ type scopeExtra struct {
 
 	// Owned by the loop.
 	followers []*scope // bridges that repeat this scope for other tasks
-	bridge    *bridge  // set if this is one
+	isBridge  bool
+	bridge    bridge // if it is one
 }
 
 // extra returns the scopeExtra of s, which it makes if there is none.
@@ -287,15 +288,15 @@ func (t *task) listen(ctx context.Context) *scope {
 
 func (t *task) bridge(ctx context.Context, deafTo uint64) *scope {
 	b := &scope{task: t, parent: t.top, values: valuesOf(ctx), deafTo: deafTo}
-	b.extra().bridge = new(bridge)
+	b.extra().isBridge = true
 	t.push(b)
 	return b
 }
 
 // bridge returns what s is as a bridge, nil if it is none.
 func (s *scope) bridge() *bridge {
-	if x := s.extras.Load(); x != nil {
-		return x.bridge
+	if x := s.extras.Load(); x != nil && x.isBridge {
+		return &x.bridge
 	}
 	return nil
 }
