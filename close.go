@@ -89,7 +89,7 @@ func (l *EventLoop) shutDown() error {
 	if !l.locked { // nothing has ever run: there is nothing to wait for
 		l.cancelTasks()
 		for l.tasks.first != nil {
-			l.tasks.first.owner.(AnyTask).base().finishTask(&CancelledError{Cause: errClosing})
+			l.tasks.first.finishTask(&CancelledError{Cause: errClosing})
 		}
 		return nil
 	}
@@ -152,8 +152,8 @@ const enoughPasses = 100_000
 
 // cancelTasks cancels all tasks, the oldest first.
 func (l *EventLoop) cancelTasks() {
-	for e := l.tasks.first; e != nil; e = e.next {
-		e.owner.(AnyTask).base().cancel(errClosing)
+	for t := l.tasks.first; t != nil; t = t.inLoop.next {
+		t.cancel(errClosing)
 	}
 }
 
@@ -163,8 +163,7 @@ func (l *EventLoop) cancelTasks() {
 func (l *EventLoop) forceTasks() {
 	const rounds, lastPasses = 100, 3
 	for i := 0; i < rounds && (l.tasks.count > 0 || i < lastPasses && l.ready.count > 0); i++ {
-		for _, owner := range l.tasks.owners() {
-			t := owner.(AnyTask).base()
+		for _, t := range l.tasks.all() {
 			switch {
 			case t.coro == nil:
 				t.cancel(errForced) // it never runs, and so creates no others
@@ -190,7 +189,7 @@ func (l *EventLoop) cutOff() {
 	for l.tasks.first != nil {
 		l.entry.drain(&l.ready)
 		l.ready.clear()
-		t := l.tasks.first.owner.(AnyTask).base()
+		t := l.tasks.first
 		if t.coro == nil {
 			t.finishTask(&CancelledError{Cause: errForced})
 			continue
@@ -206,7 +205,10 @@ func (l *EventLoop) remaining() error {
 		return nil
 	}
 	var names []string
-	for _, owner := range append(l.tasks.owners(), l.workers.owners()...) {
+	for _, t := range l.tasks.all() {
+		names = append(names, t.String())
+	}
+	for _, owner := range l.workers.owners() {
 		names = append(names, fmt.Sprint(owner))
 	}
 	return fmt.Errorf("asyncio: Close: still running: %s", strings.Join(names, ", "))

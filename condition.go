@@ -123,7 +123,7 @@ func (t *task) deaf(ctx context.Context) context.Context {
 	if s := scopeOf(ctx); s == nil || shielded(ctx) || !s.rules(ctx) {
 		return context.WithoutCancel(ctx)
 	}
-	return &scope{loop: t.loop, task: t, parent: t.top, values: valuesOf(ctx), deafTo: t.delivered}
+	return t.aside(t.top, valuesOf(ctx))
 }
 
 // WaitFor waits until pred returns true (Condition.wait_for). It calls pred

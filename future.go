@@ -132,22 +132,41 @@ const (
 // future is the untyped middle of Future and Task: state, error and callbacks.
 // What schedules and combines futures knows only this.
 type future struct {
-	loop      *EventLoop
-	self      AnyFuture // the *Future or *Task that this is the middle of
-	state     state
-	seen      bool     // somebody has looked at the error, or has promised to
-	err       error    // of a task also what its coroutine has returned, just before it is done
-	first     runnable // run when the future is done, and then
-	more      *[]runnable
+	loop   *EventLoop
+	self   AnyFuture // the *Future or *Task that this is the middle of
+	state  state
+	seen   bool     // somebody has looked at the error, or has promised to
+	err    error    // of a task also what its coroutine has returned, just before it is done
+	first  runnable // run when the future is done, and then extras.more
+	extras *futureExtra
+}
+
+// A futureExtra is what few futures and tasks need.
+type futureExtra struct {
+	more      []runnable
 	failure   *failure // set while an unseen error waits for its report
-	createdAt *site
+	createdAt *site    // in debug mode
+
+	// Of a task.
+	name    string
+	settled func() // called at the end
+}
+
+// extra returns the futureExtra of f, which it makes if there is none.
+func (f *future) extra() *futureExtra {
+	if f.extras == nil {
+		f.extras = new(futureExtra)
+	}
+	return f.extras
 }
 
 // init makes f, which must be zero, a pending future of l.
 func (f *future) init(l *EventLoop, self AnyFuture) {
 	f.loop = l
 	f.self = self
-	f.createdAt = l.here(4)
+	if at := l.here(4); at != nil {
+		f.extra().createdAt = at
+	}
 }
 
 func (f *future) core() *future { return f }
@@ -218,12 +237,13 @@ func (f *future) finish(s state, err error) {
 	f.state, f.err = s, err
 	if f.first != nil {
 		f.queue(f.first)
-		if f.more != nil {
-			for _, r := range *f.more {
-				f.queue(r)
-			}
+		f.first = nil
+		for _, r := range f.more() {
+			f.queue(r)
 		}
-		f.first, f.more = nil, nil
+		if f.extras != nil {
+			f.extras.more = nil
+		}
 	} else if s == finished && err != nil && !f.seen {
 		f.watch()
 	}
@@ -251,42 +271,46 @@ func (f *future) addToOthers(r runnable) {
 	switch {
 	case f.state != pending:
 		f.queue(r)
-	case f.more == nil:
-		f.more = &[]runnable{r}
 	default:
-		*f.more = append(*f.more, r)
+		x := f.extra()
+		x.more = append(x.more, r)
 	}
+}
+
+// more returns what will run after f.first.
+func (f *future) more() []runnable {
+	if f.extras == nil {
+		return nil
+	}
+	return f.extras.more
 }
 
 // callbacks returns what will run when the future is done, in order.
 func (f *future) callbacks() []runnable {
-	switch {
-	case f.first == nil:
+	if f.first == nil {
 		return nil
-	case f.more == nil:
-		return []runnable{f.first}
 	}
-	return append([]runnable{f.first}, *f.more...)
+	return append([]runnable{f.first}, f.more()...)
 }
 
 // lastCallback returns what was added last, nil if there is nothing.
 func (f *future) lastCallback() runnable {
-	if f.more != nil {
-		return (*f.more)[len(*f.more)-1]
+	if more := f.more(); len(more) > 0 {
+		return more[len(more)-1]
 	}
 	return f.first
 }
 
 // removeCallback takes r back and reports whether it was still there.
 func (f *future) removeCallback(r runnable) bool {
-	if f.more == nil {
+	more := f.more()
+	if len(more) == 0 {
 		if f.first != r || r == nil {
 			return false
 		}
 		f.first = nil
 		return true
 	}
-	more := *f.more
 	if f.first == r {
 		f.first, more = more[0], slices.Clone(more[1:])
 	} else {
@@ -296,9 +320,7 @@ func (f *future) removeCallback(r runnable) bool {
 		}
 		more = slices.Concat(more[:i], more[i+1:])
 	}
-	if *f.more = more; len(more) == 0 {
-		f.more = nil
-	}
+	f.extras.more = more
 	return true
 }
 
@@ -354,19 +376,27 @@ type failure struct {
 
 // watch makes sure that an unseen error is reported.
 func (f *future) watch() {
-	if f.failure != nil {
+	if f.failure() != nil {
 		return
 	}
 	fl := &failure{loop: f.loop, err: f.err, source: f.self.String(), createdAt: f.self.core().origin(), number: f.loop.number()}
 	f.loop.expect(fl.post(), fl)
 	fl.cleanup = runtime.AddCleanup(f, func(fl *failure) { fl.loop.entry.post(fl) }, fl)
 	f.loop.failures.add(&fl.registered, fl)
-	f.failure = fl
+	f.extra().failure = fl
+}
+
+// failure returns the error of f that waits for its report, or nil.
+func (f *future) failure() *failure {
+	if f.extras == nil {
+		return nil
+	}
+	return f.extras.failure
 }
 
 func (f *future) origin() string {
-	if f.createdAt != nil {
-		return f.createdAt.String()
+	if f.extras != nil && f.extras.createdAt != nil {
+		return f.extras.createdAt.String()
 	}
 	if o, ok := f.self.(interface{ function() string }); ok {
 		return o.function()
@@ -377,9 +407,9 @@ func (f *future) origin() string {
 // see notes that somebody has looked at the error.
 func (f *future) see() {
 	f.seen = true
-	if f.failure != nil {
-		f.failure.withdraw()
-		f.failure = nil
+	if f.failure() != nil {
+		f.failure().withdraw()
+		f.extras.failure = nil
 	}
 }
 

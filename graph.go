@@ -207,8 +207,8 @@ func (f *future) awaiters() []*task {
 			}
 		}
 	}
-	if t := taskOf(f); t != nil && t.parent != nil {
-		add(t.parent)
+	if t := taskOf(f); t != nil && t.siblings != nil {
+		add(t.siblings.parent)
 	}
 	look := func(r runnable) {
 		switch r := r.(type) {

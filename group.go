@@ -13,10 +13,9 @@ import (
 // (asyncio.TaskGroup). Its methods may be called by the group's function and by
 // its tasks, on the loop's goroutine.
 type TaskGroup struct {
+	siblings
 	loop     *EventLoop
-	parent   *task
 	scope    *scope
-	children registry // of *groupChild, in the order of their creation
 	errs     []error
 	waiting  *waiter // of the parent, at the end
 	exiting  bool
@@ -27,18 +26,13 @@ type TaskGroup struct {
 	running int // children that have had their turn
 }
 
-// groupChild is a task of a group that is not done, and the callback for when it is.
-type groupChild struct {
-	registered
-	group   *TaskGroup
-	task    *task
-	running bool
-}
+// groupChild is a task of a group as the callback for when it is done.
+type groupChild task
 
-func (c *groupChild) run() { c.group.childDone(c) }
+func (c *groupChild) run() { c.siblings.group.(*TaskGroup).childDone((*task)(c)) }
 
 func (c *groupChild) callback() seam.Callback {
-	return seam.Callback{Kind: seam.Done, Subject: c.task.self, Lane: &c.task.future}
+	return seam.Callback{Kind: seam.Done, Subject: c.self, Lane: &c.future}
 }
 
 // A GroupOption is an option of WithTaskGroup.
@@ -79,7 +73,8 @@ func WithTaskGroup(ctx context.Context, fn func(ctx context.Context, g *TaskGrou
 	if fn == nil {
 		return misuse("WithTaskGroup", ErrBadArgument, "the function is nil")
 	}
-	g := &TaskGroup{loop: t.loop, parent: t}
+	g := &TaskGroup{loop: t.loop}
+	g.siblings = siblings{parent: t, children: taskList{ofGroup: true}, group: g}
 	for _, o := range opts {
 		o.applyGroup(g)
 	}
@@ -122,20 +117,19 @@ func (g *TaskGroup) adopt(t *task) {
 		return
 	}
 	t.seen = true // the group sees its error
-	t.parent = g.parent
-	c := &groupChild{group: g, task: t}
-	g.children.add(&c.registered, c)
+	t.siblings = &g.siblings
+	g.children.add(t)
 	if g.limit > 0 && g.running >= g.limit {
 		t.hold()
 	} else {
-		g.admit(c)
+		g.admit(t)
 		t.start()
 	}
-	t.addCallback(c)
+	t.addCallback((*groupChild)(t))
 }
 
-func (g *TaskGroup) admit(c *groupChild) {
-	c.running = true
+func (g *TaskGroup) admit(t *task) {
+	t.admitted = true
 	g.running++
 }
 
@@ -161,21 +155,21 @@ var (
 // abort cancels all children.
 func (g *TaskGroup) abort() {
 	g.aborting = true
-	for e := g.children.first; e != nil; e = e.next {
-		e.owner.(*groupChild).task.cancelAwait(errGroupFailed)
+	for t := g.children.first; t != nil; t = t.inGroup.next {
+		t.cancelAwait(errGroupFailed)
 	}
 }
 
-func (g *TaskGroup) childDone(c *groupChild) {
-	g.children.remove(&c.registered)
-	if c.running {
+func (g *TaskGroup) childDone(t *task) {
+	g.children.remove(t)
+	t.siblings = nil
+	if t.admitted {
 		g.running--
 		g.releaseNext()
 	}
 	if g.waiting != nil && g.children.count == 0 {
 		g.waiting.wake(nil)
 	}
-	t := c.task
 	if t.state == cancelled || t.err == nil {
 		return
 	}
@@ -189,10 +183,10 @@ func (g *TaskGroup) childDone(c *groupChild) {
 // releaseNext starts held children as far as the limit allows. Those before the
 // first held one are running, so it does not look at more than the limit.
 func (g *TaskGroup) releaseNext() {
-	for e := g.children.first; e != nil && g.running < g.limit; e = e.next {
-		if c := e.owner.(*groupChild); c.task.held {
-			g.admit(c)
-			c.task.release()
+	for t := g.children.first; t != nil && g.running < g.limit; t = t.inGroup.next {
+		if t.held {
+			g.admit(t)
+			t.release()
 		}
 	}
 }
@@ -214,7 +208,7 @@ func (g *TaskGroup) join(err error) (cancellation error) {
 	for g.children.count > 0 {
 		// What was delivered has had its effect; without this the wait would be
 		// interrupted for ever.
-		deaf := &scope{loop: t.loop, task: t, parent: g.scope, values: g.scope.values, deafTo: t.delivered}
+		deaf := t.aside(g.scope, g.scope.values)
 		g.waiting = &waiter{task: t}
 		err := t.park(deaf, g.waiting)
 		g.waiting = nil

@@ -32,8 +32,8 @@ func (l *EventLoop) leftovers() []seam.Leftover {
 	add := func(kind string, what any, site string) {
 		left = append(left, seam.Leftover{Kind: kind, What: fmt.Sprint(what), CreatedAt: site})
 	}
-	for e := l.tasks.first; e != nil; e = e.next {
-		add("task", e.owner, e.owner.(AnyTask).base().origin())
+	for _, t := range l.tasks.all() {
+		add("task", t.self, t.origin())
 	}
 	for _, t := range l.timers.All() {
 		if h, ok := t.Owner.(*TimerHandle); ok && !ownFunction(h.call.fn) {

@@ -25,16 +25,17 @@ type lending struct {
 
 // lend returns what s lends. Any goroutine may call it.
 func (s *scope) lend() *lending {
-	if l := s.lent.Load(); l != nil {
+	x := s.extra()
+	if l := x.lent.Load(); l != nil {
 		return l
 	}
 	l := &lending{scope: s}
 	l.ctx, l.free = context.WithCancel(l)
-	if !s.lent.CompareAndSwap(nil, l) {
+	if !x.lent.CompareAndSwap(nil, l) {
 		l.free()
-		return s.lent.Load()
+		return x.lent.Load()
 	}
-	if !s.stacked {
+	if !s.stacked() {
 		s.home().keep(l)
 	}
 	if s.heard() != nil { // it may have been cancelled before it was known to lend
@@ -43,9 +44,15 @@ func (s *scope) lend() *lending {
 	return l
 }
 
+// lends reports whether s has lent anything.
+func (s *scope) lends() bool {
+	x := s.extras.Load()
+	return x != nil && x.lent.Load() != nil
+}
+
 // home returns the innermost scope around s that is on its task's stack.
 func (s *scope) home() *scope {
-	for !s.stacked {
+	for !s.stacked() {
 		s = s.parent
 	}
 	return s
@@ -53,9 +60,9 @@ func (s *scope) home() *scope {
 
 // keep remembers what was lent for a scope that is not on the stack.
 func (s *scope) keep(l *lending) {
-	for {
-		l.next = s.cleanups.Load()
-		if s.cleanups.CompareAndSwap(l.next, l) {
+	for x := s.extra(); ; {
+		l.next = x.cleanups.Load()
+		if x.cleanups.CompareAndSwap(l.next, l) {
 			return
 		}
 	}
@@ -64,13 +71,17 @@ func (s *scope) keep(l *lending) {
 // callBorrowers cancels what s and the clean-up scopes in it have lent, as far
 // as they hear of it.
 func (s *scope) callBorrowers() {
-	if l := s.lent.Load(); l != nil && s.heard() != nil {
-		l.cancel()
-	}
-	if s.cleanups.Load() == nil {
+	x := s.extras.Load()
+	if x == nil {
 		return
 	}
-	for l := s.cleanups.Swap(nil); l != nil; {
+	if l := x.lent.Load(); l != nil && s.heard() != nil {
+		l.cancel()
+	}
+	if x.cleanups.Load() == nil {
+		return
+	}
+	for l := x.cleanups.Swap(nil); l != nil; {
 		next := l.next
 		if l.scope.heard() != nil {
 			l.cancel()

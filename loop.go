@@ -58,7 +58,7 @@ type EventLoop struct {
 	soonCount int
 	coros     coro.Pool
 	running   any // the *task that runs; nil in a callback
-	tasks     registry
+	tasks     taskList
 	open      registry // connections, servers: what Close must close
 	workers   registry // functions that run on other goroutines
 	lookups   any      // the *ThreadLimiter of name look-ups
@@ -538,8 +538,8 @@ func (l *EventLoop) queueDueTimers() {
 // standstill tells why nothing can happen any more.
 func (l *EventLoop) standstill() string {
 	text := "there is no task, and nothing that could wake the loop"
-	if e := l.tasks.first; e != nil {
-		text = e.owner.(interface{ standstill() string }).standstill()
+	if t := l.tasks.first; t != nil {
+		text = t.standstill()
 	}
 	if next := l.timers.First(); next != nil {
 		text += fmt.Sprintf("\n\tthe clock stands still at %v, and the next timer is due at %v: somebody has to move the clock", l.Time(), next.When)

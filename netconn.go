@@ -422,7 +422,7 @@ func (x *netCall) wait() {
 	task := newTask(l.Context(valuesOf(x.conn.ctx)), valueless(x.finish), []TaskOption{EagerStart(), WithName(x.half.method)}, x.half.method)
 	x.task = task
 	task.seen = true
-	task.settled = x.ended
+	task.extra().settled = x.ended
 	task.start()
 }
 

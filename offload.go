@@ -328,12 +328,12 @@ func (f *ThreadFuture[T]) start(ctx context.Context, fn Coroutine[T], opts []Tas
 	// Whoever waits for f hears of it as soon as the task is done: when the loop
 	// is closing there may be no further pass.
 	f.task.seen = true
-	f.task.settled = func() {
+	f.task.extra().settled = func() {
 		f.value = f.task.value
 		f.finish(f.task.err)
 	}
 	if f.task.state != pending {
-		f.task.settled()
+		f.task.extras.settled()
 	}
 }
 

@@ -40,24 +40,43 @@ import (
 // loop's goroutine alone is everything else.
 type scope struct {
 	// Set once.
-	loop    *EventLoop
-	task    *task // nil for EventLoop.Context
-	parent  *scope
-	values  context.Context
-	deafTo  uint64 // requests to enclosing scopes up to this number are not heard
-	stacked bool   // on the stack of its task, unlike what CleanupContext makes
+	task   *task // nil for EventLoop.Context, whose values know the loop
+	parent *scope
+	values context.Context
+	deafTo uint64 // requests to enclosing scopes up to this number are not heard
 
 	// Any goroutine.
 	req      atomic.Pointer[request]
-	deadline atomic.Int64 // loop time; 0 for none
+	deadline atomic.Int64               // loop time; 0 for none
+	extras   atomic.Pointer[scopeExtra] // nil as long as none is needed
+
+	// Owned by the loop.
+	outer *scope // the next one on the stack; itself if it is on none, like what CleanupContext makes
+}
+
+// A scopeExtra is what few scopes need.
+type scopeExtra struct {
+	// Any goroutine.
 	lent     atomic.Pointer[lending]
 	cleanups atomic.Pointer[lending] // what was lent for scopes that are not stacked, inside this one
 
 	// Owned by the loop.
-	outer     *scope    // the next one on the stack
-	followers *[]*scope // bridges that repeat this scope for other tasks; nil for none
-	bridge    *bridge   // set if this is one
+	followers []*scope // bridges that repeat this scope for other tasks
+	isBridge  bool
+	bridge    bridge // if it is one
 }
+
+// extra returns the scopeExtra of s, which it makes if there is none.
+func (s *scope) extra() *scopeExtra {
+	if x := s.extras.Load(); x != nil {
+		return x
+	}
+	s.extras.CompareAndSwap(nil, new(scopeExtra))
+	return s.extras.Load()
+}
+
+// stacked reports whether s is on the stack of its task, or was.
+func (s *scope) stacked() bool { return s.outer != s }
 
 // A bridge is what makes a scope repeat a context that is none of its task's.
 type bridge struct {
@@ -173,14 +192,12 @@ func (s *scope) announce() {
 	// Contexts that come from what was lent are cancelled now, and so is who
 	// awaits with them: without the way through another goroutine.
 	for x := s.task.top; x != nil && x != s; x = x.outer {
-		if b := x.bridge; b != nil && b.follows != nil && x.req.Load() == nil && b.follows.Err() != nil {
+		if b := x.bridge(); b != nil && b.follows != nil && x.req.Load() == nil && b.follows.Err() != nil {
 			x.repeat()
 		}
 	}
-	if s.followers != nil {
-		for _, f := range *s.followers {
-			f.request(s.req.Load().cause, s.req.Load().deadline)
-		}
+	for _, f := range s.followers() {
+		f.request(s.req.Load().cause, s.req.Load().deadline)
 	}
 }
 
@@ -204,7 +221,7 @@ func (t *task) enter(ctx context.Context) *scope {
 
 // enterScope is enter with the memory for the scope, which must be zero.
 func (t *task) enterScope(s *scope, ctx context.Context) {
-	s.loop, s.task, s.parent, s.values, s.stacked = t.loop, t, t.listen(ctx), valuesOf(ctx), true
+	s.task, s.parent, s.values = t, t.listen(ctx), valuesOf(ctx)
 	t.push(s)
 }
 
@@ -239,13 +256,11 @@ func (s *scope) forget() {
 	}
 	s.req.Store(left)
 	s.callBorrowers()
-	if s.followers != nil {
-		for _, f := range *s.followers {
-			f.request(nil, false)
-		}
+	for _, f := range s.followers() {
+		f.request(nil, false)
 	}
-	if s.isBridge() && s.bridge.unfollow != nil {
-		s.bridge.unfollow()
+	if b := s.bridge(); b != nil && b.unfollow != nil {
+		b.unfollow()
 	}
 }
 
@@ -283,26 +298,39 @@ func (t *task) listenTo(ctx context.Context) *scope {
 }
 
 func (t *task) bridge(ctx context.Context, deafTo uint64) *scope {
-	b := &scope{loop: t.loop, task: t, parent: t.top, values: valuesOf(ctx), deafTo: deafTo, stacked: true, bridge: new(bridge)}
+	b := &scope{task: t, parent: t.top, values: valuesOf(ctx), deafTo: deafTo}
+	b.extra().isBridge = true
 	t.push(b)
 	return b
 }
 
-func (s *scope) isBridge() bool { return s.bridge != nil }
+// bridge returns what s is as a bridge, nil if it is none.
+func (s *scope) bridge() *bridge {
+	if x := s.extras.Load(); x != nil && x.isBridge {
+		return &x.bridge
+	}
+	return nil
+}
+
+func (s *scope) isBridge() bool { return s.bridge() != nil }
+
+func (s *scope) followers() []*scope {
+	if x := s.extras.Load(); x != nil {
+		return x.followers
+	}
+	return nil
+}
 
 // followScope makes the bridge b repeat the requests to s, a scope of another task.
 func (b *scope) followScope(s *scope) {
 	for x := s; x != nil; x = x.parent {
-		if x.followers == nil {
-			x.followers = new([]*scope)
-		}
-		*x.followers = append(*x.followers, b)
+		x.extra().followers = append(x.followers(), b)
 	}
-	b.bridge.unfollow = func() {
+	b.bridge().unfollow = func() {
 		for x := s; x != nil; x = x.parent {
-			f := *x.followers
+			f := x.followers()
 			if i := slices.Index(f, b); i >= 0 {
-				*x.followers = slices.Concat(f[:i], f[i+1:])
+				x.extra().followers = slices.Concat(f[:i], f[i+1:])
 			}
 		}
 	}
@@ -313,16 +341,17 @@ func (b *scope) followScope(s *scope) {
 
 // followContext makes the bridge b repeat ctx, a context of package context.
 func (b *scope) followContext(ctx context.Context) {
-	b.bridge.follows = ctx
+	bridge := b.bridge()
+	bridge.follows = ctx
 	if ctx.Err() != nil {
 		b.repeat()
 		return
 	}
-	l := b.loop
-	b.bridge.number = l.number()
+	l := b.task.loop
+	bridge.number = l.number()
 	stop := context.AfterFunc(ctx, func() { l.entry.post((*repeater)(b)) })
 	l.outside++
-	b.bridge.unfollow = func() {
+	bridge.unfollow = func() {
 		l.outside--
 		stop()
 	}
@@ -330,8 +359,9 @@ func (b *scope) followContext(ctx context.Context) {
 
 // repeat requests of b what the context that it follows has got.
 func (b *scope) repeat() {
-	err := b.bridge.follows.Err()
-	cause := context.Cause(b.bridge.follows)
+	follows := b.bridge().follows
+	err := follows.Err()
+	cause := context.Cause(follows)
 	if cause == err {
 		cause = nil
 	}
@@ -342,7 +372,7 @@ func (b *scope) repeat() {
 type repeater scope
 
 func (r *repeater) post() seam.Post {
-	return seam.Post{Kind: seam.Context, Number: r.bridge.number}
+	return seam.Post{Kind: seam.Context, Number: (*scope)(r).bridge().number}
 }
 
 func (r *repeater) run() {
@@ -358,12 +388,23 @@ func (l *EventLoop) Context(parent context.Context) context.Context {
 	if parent == nil {
 		panic(misuse("Context", ErrBadArgument, "the parent is nil"))
 	}
-	return &scope{loop: l, values: valuesOnly{parent}}
+	return &scope{values: valuesOnly{parent, l}}
+}
+
+// loop returns the loop that s belongs to.
+func (s *scope) loop() *EventLoop {
+	if s.task != nil {
+		return s.task.loop
+	}
+	return s.values.(valuesOnly).loop
 }
 
 // valuesOnly is a context with the values of another one and nothing else of it. What
 // context.WithoutCancel makes is the same, but allocates at each look-up.
-type valuesOnly struct{ of context.Context }
+type valuesOnly struct {
+	of   context.Context
+	loop *EventLoop
+}
 
 func (v valuesOnly) Deadline() (deadline time.Time, ok bool) { return }
 func (v valuesOnly) Done() <-chan struct{}                   { return nil }
@@ -396,7 +437,15 @@ func CleanupContext(ctx context.Context) context.Context {
 	if parent.task != t || !parent.rules(ctx) {
 		parent = t.top
 	}
-	return &scope{loop: t.loop, task: t, parent: parent, values: valuesOf(ctx), deafTo: t.delivered}
+	return t.aside(parent, valuesOf(ctx))
+}
+
+// aside makes a scope with the cancellation of parent, as far as that was not
+// delivered, which is not on the stack.
+func (t *task) aside(parent *scope, values context.Context) *scope {
+	s := &scope{task: t, parent: parent, values: values, deafTo: t.delivered}
+	s.outer = s
+	return s
 }
 
 type scopeKey struct{}
@@ -430,7 +479,7 @@ func (s *scope) Deadline() (time.Time, bool) {
 	if first == 0 {
 		return time.Time{}, false
 	}
-	return s.loop.epoch.Add(time.Duration(first)), true
+	return s.task.loop.epoch.Add(time.Duration(first)), true
 }
 
 // Done returns a channel that is closed when the scope is cancelled or left.
@@ -458,7 +507,7 @@ func (s *scope) Value(key any) any {
 		if s.task == nil {
 			return nil
 		}
-		if s.lent.Load() != nil || s.heard() != nil {
+		if s.lends() || s.heard() != nil {
 			return s.lend().ctx.Value(key)
 		}
 		return s // nothing was lent yet; no cancel context is known by this
@@ -468,7 +517,7 @@ func (s *scope) Value(key any) any {
 
 func (s *scope) String() string {
 	if s.task == nil {
-		return "asyncio.Context(" + s.loop.name + ")"
+		return "asyncio.Context(" + s.loop().name + ")"
 	}
 	return "asyncio.Context(" + s.task.Name() + ")"
 }

@@ -93,7 +93,7 @@ func NotifySignals(ctx context.Context, sigs ...os.Signal) (*SignalStream, error
 	if s == nil {
 		return nil, misuse(op, ErrOutsideTask, "the context carries no loop; pass on the one that Run or the task gave")
 	}
-	if err := s.loop.maySignal(op); err != nil {
+	if err := s.loop().maySignal(op); err != nil {
 		return nil, err
 	}
 	if len(sigs) == 0 {
@@ -104,7 +104,7 @@ func NotifySignals(ctx context.Context, sigs ...os.Signal) (*SignalStream, error
 			return nil, err
 		}
 	}
-	w := s.loop.signalWatch()
+	w := s.loop().signalWatch()
 	stream := &SignalStream{watch: w}
 	for _, sig := range sigs {
 		if line := w.line(sig); !slices.Contains(line.streams, stream) {

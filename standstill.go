@@ -21,9 +21,8 @@ func (t *task) standstill() string {
 	l := t.loop
 	s := standstill{waits: make(map[*task]wait), on: make(map[*task][]*task)}
 	numbers := make(map[uint64]*task)
-	for e := l.tasks.first; e != nil; e = e.next {
-		t := e.owner.(AnyTask).base()
-		s.tasks = append(s.tasks, t)
+	s.tasks = l.tasks.all()
+	for _, t := range s.tasks {
 		numbers[t.id] = t
 	}
 	for _, t := range s.tasks {

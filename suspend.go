@@ -5,6 +5,7 @@ package asyncio
 import (
 	"context"
 	"errors"
+	"math"
 	"runtime"
 	"time"
 
@@ -55,7 +56,7 @@ func current(ctx context.Context, op string) (*task, error) {
 	if s == nil {
 		return nil, misuse(op, ErrOutsideTask, "the context carries no loop; pass on the one that Run, Go or CreateTask gave to the coroutine")
 	}
-	if l := s.loop; l.g.Load() == coro.Current() {
+	if l := s.loop(); l.g.Load() == coro.Current() {
 		if t, ok := l.running.(*task); ok {
 			if l.order != nil {
 				t.awaits()
@@ -66,7 +67,7 @@ func current(ctx context.Context, op string) (*task, error) {
 			return nil, misuse(op, ErrOutsideTask, "a callback of %s cannot suspend; start a task with Go", l.name)
 		}
 	}
-	return nil, s.loop.elsewhere(op)
+	return nil, s.loop().elsewhere(op)
 }
 
 // suspend is the only place where a coroutine is left. It suspends t until it is
@@ -251,8 +252,14 @@ func (l *EventLoop) take() runnable {
 
 // unlisten leaves the bridge that listen has put up, if it has.
 func (t *task) unlisten(ears *scope) {
-	if ears == t.top && ears.isBridge() {
-		t.leave(ears)
+	if ears.extras.Load() != nil {
+		t.leaveBridge(ears)
+	}
+}
+
+func (t *task) leaveBridge(s *scope) {
+	if s == t.top && s.isBridge() {
+		t.leave(s)
 	}
 }
 
@@ -277,6 +284,9 @@ func (t *task) noteIgnored(r *request) {
 	if r.seq > t.delivered {
 		t.ignored = 0
 		return
+	}
+	if t.ignored == math.MaxUint8 {
+		return // it was told long ago
 	}
 	if t.ignored++; t.ignored == 100 && t.loop.debug {
 		t.loop.logger.Warn("asyncio: a task ignores its cancellation; it should return the error, or await with a CleanupContext", "task", t.Name())

@@ -76,8 +76,8 @@ type AnyTask interface {
 // its function. While it is suspended it holds a goroutine's stack, some 3 KB.
 type Task[T any] struct {
 	task
+	value T // not the last one: if it were, an empty one would take a word
 	fn    Coroutine[T]
-	value T
 }
 
 // A TaskOption is an option of CreateTask, Go and GroupTask.
@@ -172,7 +172,7 @@ func loopForTask(ctx context.Context, op string, hasFunc bool) *EventLoop {
 func (t *task) initTask(l *EventLoop, ctx context.Context, self AnyTask, code codePlace, opts []TaskOption) {
 	t.init(l, self)
 	t.code = code
-	t.root.loop, t.root.task, t.root.values, t.root.stacked = l, t, valuesOf(ctx), true
+	t.root.task, t.root.values = t, valuesOf(ctx)
 	t.top = &t.root
 	if len(opts) > 0 || l.factory != nil {
 		t.configure(opts)
@@ -190,13 +190,16 @@ func (t *task) configure(opts []TaskOption) {
 	if factory := t.loop.factory; factory != nil {
 		factory(t.loop, &c.TaskSpec)
 	}
-	t.name, t.eager = c.Name, c.Eager && !c.lazy
+	t.eager = c.Eager && !c.lazy
+	if c.Name != "" {
+		t.extra().name = c.Name
+	}
 }
 
 // loopOf returns the loop of ctx; it panics if there is none.
 func loopOf(ctx context.Context, op string) *EventLoop {
 	if s := scopeOf(ctx); s != nil {
-		return s.loop
+		return s.loop()
 	}
 	panic(misuse(op, ErrOutsideTask, "the context carries no loop; pass on the one that Run or the task gave"))
 }
@@ -234,9 +237,8 @@ func (t *Task[T]) String() string { return t.describeTask(any(t.value)) }
 // cancellation that comes between then and its turn interrupts it all the same.
 type task struct {
 	future
-	registered // in loop.tasks
+	inLoop taskLinks // of loop.tasks
 
-	name  string
 	id    uint64
 	code  codePlace                   // of its function
 	plain func(context.Context) error // its function, if that has no value; else exec calls it
@@ -244,10 +246,10 @@ type task struct {
 	top   *scope // the innermost scope on the stack
 	coro  *coro.Coroutine
 
-	requests  uint64 // the number of the last request to a scope of this task
-	delivered uint64 // the number of the last one that was delivered
-	parent    *task  // the one whose group this belongs to, or nil
-	settled   func() // called at the end, for ThreadFuture
+	requests  uint64    // the number of the last request to a scope of this task
+	delivered uint64    // the number of the last one that was delivered
+	siblings  *siblings // of the group that this belongs to, until that has seen its end; or nil
+	inGroup   taskLinks // of siblings.children
 
 	// While it is suspended.
 	waiter    awaited
@@ -258,12 +260,13 @@ type task struct {
 
 	eager      bool
 	exited     bool  // the coroutine has called Goexit
+	admitted   bool  // it counts as one of group.running
 	held       bool  // start has not queued it: it waits for its turn in a group
 	queued     bool  // in the ready queue
 	cancelling bool  // inside cancel: seen again, there is a cycle of awaits
 	forced     uint8 // awaits that were refused since Close ends the task by force
+	ignored    uint8 // awaits in a row, up to 255, that were interrupted by a request delivered before
 	asked      int32 // calls of Cancel
-	ignored    int32 // awaits in a row that were interrupted by a request delivered before
 
 	own   waiter // for operations of the package that wait for something private
 	alarm timer.Timer[runnable]
@@ -273,14 +276,14 @@ func (t *task) base() *task { return t }
 
 // Name returns the task's name, "Task-N" if it was given none.
 func (t *task) Name() string {
-	if t.name == "" {
+	if t.extras == nil || t.extras.name == "" {
 		return "Task-" + strconv.FormatUint(t.id, 10)
 	}
-	return t.name
+	return t.extras.name
 }
 
 // SetName changes the name.
-func (t *task) SetName(name string) { t.name = name }
+func (t *task) SetName(name string) { t.extra().name = name }
 
 // Cancelling returns how often Cancel was called on the task before it ended
 // (Task.cancelling).
@@ -291,7 +294,7 @@ func (t *task) Context() context.Context { return &t.root }
 
 // start registers the task and queues its first step, or runs that if it is eager.
 func (t *task) start() {
-	t.loop.tasks.add(&t.registered, t.self)
+	t.loop.tasks.add(t)
 	if t.eager && t.loop.active.Load() {
 		t.loop.nested++
 		t.run()
@@ -303,7 +306,7 @@ func (t *task) start() {
 
 // hold registers the task; release queues its first step.
 func (t *task) hold() {
-	t.loop.tasks.add(&t.registered, t.self)
+	t.loop.tasks.add(t)
 	t.held = true
 }
 
@@ -427,7 +430,7 @@ func (t *task) finishTask(err error) {
 		}
 	}
 	t.root.forget()
-	t.loop.tasks.remove(&t.registered)
+	t.loop.tasks.remove(t)
 	t.coro, t.waiter, t.ears = nil, nil, nil
 	switch {
 	case err == nil || !isCancelled(err, ctxErr):
@@ -437,8 +440,8 @@ func (t *task) finishTask(err error) {
 	default: // a bare context.Canceled
 		t.finish(cancelled, &CancelledError{Cause: err, deadline: err == context.DeadlineExceeded})
 	}
-	if t.settled != nil {
-		t.settled()
+	if x := t.extras; x != nil && x.settled != nil {
+		x.settled()
 	}
 }
 
@@ -521,8 +524,8 @@ func (l *EventLoop) AllTasks() []AnyTask {
 		panic(l.elsewhere("AllTasks"))
 	}
 	tasks := make([]AnyTask, 0, l.tasks.count)
-	for e := l.tasks.first; e != nil; e = e.next {
-		tasks = append(tasks, e.owner.(AnyTask))
+	for _, t := range l.tasks.all() {
+		tasks = append(tasks, t.self.(AnyTask))
 	}
 	return tasks
 }

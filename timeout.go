@@ -115,15 +115,15 @@ func (s *TimeoutScope) Expired() bool { return s.expired }
 // *UsageError if the scope has expired or its function has returned.
 func (s *TimeoutScope) Reschedule(when time.Duration) error {
 	switch {
-	case !s.scope.loop.mine():
-		return s.scope.loop.elsewhere("Reschedule")
+	case !s.scope.task.loop.mine():
+		return s.scope.task.loop.elsewhere("Reschedule")
 	case s.left:
 		return misuse("Reschedule", ErrScopeState, "its function has returned")
 	case s.expired:
 		return misuse("Reschedule", ErrScopeState, "it has expired")
 	}
 	s.disarm()
-	s.arm(s.scope.loop.clock.Now(), when)
+	s.arm(s.scope.task.loop.clock.Now(), when)
 	return nil
 }
 
@@ -143,7 +143,7 @@ func (s *TimeoutScope) String() string {
 }
 
 func (s *TimeoutScope) arm(now, when time.Duration) {
-	l := s.scope.loop
+	l := s.scope.task.loop
 	s.when = when
 	if when == Forever {
 		s.scope.deadline.Store(0)
@@ -161,7 +161,7 @@ func (s *TimeoutScope) arm(now, when time.Duration) {
 }
 
 func (s *TimeoutScope) disarm() {
-	if s.armed && !s.scope.loop.timers.Remove(&s.alarm) {
+	if s.armed && !s.scope.task.loop.timers.Remove(&s.alarm) {
 		s.stale++
 	}
 	s.armed = false

@@ -165,8 +165,8 @@ var standardFolder = func() string {
 
 // taskNumbered returns the task with that number, or nil if it is done.
 func (l *EventLoop) taskNumbered(id uint64) *task {
-	for e := l.tasks.first; e != nil; e = e.next {
-		if t := e.owner.(AnyTask).base(); t.id == id {
+	for t := l.tasks.first; t != nil; t = t.inLoop.next {
+		if t.id == id {
 			return t
 		}
 	}

@@ -51,8 +51,8 @@ const root = 3
 func parentOf(i int) int     { return i/4 + 2 }
 func firstChildOf(i int) int { return 4 * (i - 2) }
 
-// blockSize is a multiple of 4, so that siblings are in one block: 6 KB.
-const blockSize = 256
+// blockSize is a multiple of 4, so that siblings are in one block: 1.5 KB.
+const blockSize = 64
 
 type block[T any] [blockSize]entry[T]
 
