@@ -535,12 +535,12 @@ func (l *EventLoop) queueDueTimers() {
 	}
 }
 
+// tellStandstill tells what the tasks wait for. Who knows tasks sets it.
+var tellStandstill func(l *EventLoop) string
+
 // standstill tells why nothing can happen any more.
 func (l *EventLoop) standstill() string {
-	text := "there is no task, and nothing that could wake the loop"
-	if t := l.tasks.first; t != nil {
-		text = t.standstill()
-	}
+	text := tellStandstill(l)
 	if next := l.timers.First(); next != nil {
 		text += fmt.Sprintf("\n\tthe clock stands still at %v, and the next timer is due at %v: somebody has to move the clock", l.Time(), next.When)
 	}

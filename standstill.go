@@ -15,10 +15,14 @@ type standstill struct {
 	on    map[*task][]*task // the tasks that one waits for
 }
 
-// standstill tells why the loop of t cannot go on: which task waits for what, and which
-// wait for each other.
-func (t *task) standstill() string {
-	l := t.loop
+func init() { tellStandstill = tasksAtStandstill }
+
+// tasksAtStandstill tells why l cannot go on: which task waits for what, and which wait
+// for each other.
+func tasksAtStandstill(l *EventLoop) string {
+	if l.tasks.count == 0 {
+		return "there is no task, and nothing that could wake the loop"
+	}
 	s := standstill{waits: make(map[*task]wait), on: make(map[*task][]*task)}
 	numbers := make(map[uint64]*task)
 	s.tasks = l.tasks.all()
