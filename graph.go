@@ -188,10 +188,6 @@ func (g *FutureCallGraph) draw(b *strings.Builder, indent string) {
 	}
 }
 
-func frameText(f runtime.Frame) string {
-	return fmt.Sprintf("%s %s:%d", f.Function, f.File, f.Line)
-}
-
 // awaiters returns the tasks that wait for f, each once, in the order in which
 // they began to. They are read from the callbacks, which a task that awaits f, or
 // does so by something that combines futures, has registered.
@@ -302,19 +298,4 @@ func (t *task) frames(running []runtime.Frame) []runtime.Frame {
 		frames = append(frames, runtime.Frame{PC: uintptr(t.code), Func: fn, Function: fn.Name(), File: file, Line: line, Entry: fn.Entry()})
 	}
 	return frames
-}
-
-// userFrames cuts a stack where the task's function was called, and leaves out
-// what goes on inside the package.
-func userFrames(frames []runtime.Frame) []runtime.Frame {
-	bottom := slices.IndexFunc(frames, func(f runtime.Frame) bool {
-		return f.Function == bottomFunction
-	})
-	if bottom >= 0 {
-		frames = frames[:bottom]
-	}
-	return slices.DeleteFunc(frames, func(f runtime.Frame) bool {
-		name, own := strings.CutPrefix(f.Function, ownPrefix)
-		return own && !isExported(name)
-	})
 }

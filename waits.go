@@ -85,7 +85,7 @@ func init() {
 func whoWaits(stack []runtime.Frame) (call, place string) {
 	outer := ""
 	for _, f := range stack {
-		if f.Function == bottomFunction {
+		if isBottom(f) {
 			break
 		}
 		name, own := libraryName(f.Function)
@@ -107,9 +107,6 @@ func whoWaits(stack []runtime.Frame) (call, place string) {
 	}
 	return call, place
 }
-
-// bottomFunction is the name of the function that calls that of a task.
-var bottomFunction = ownPrefix + "(*taskStack).RunCoroutine"
 
 // testPackage is the package for tests; its functions are not the program's either.
 const testPackage = "asynciotest."
@@ -171,12 +168,4 @@ func (l *EventLoop) taskNumbered(id uint64) *task {
 		}
 	}
 	return nil
-}
-
-// isExported reports whether a function or method of the package is exported. The
-// name is as in a runtime.Frame: "Sleep", "(*Queue[...]).Get", "Timeout.func1".
-func isExported(name string) bool {
-	name = strings.ReplaceAll(name, "[...]", "")
-	first := name[strings.LastIndexByte(name, '.')+1]
-	return 'A' <= first && first <= 'Z'
 }
