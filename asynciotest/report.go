@@ -52,8 +52,7 @@ func plural(n int, what string) string {
 	if n == 1 {
 		return "1 " + what
 	}
-	first, rest, _ := strings.Cut(what, " ")
-	return strings.TrimSuffix(fmt.Sprintf("%d %ss %s", n, first, rest), " ")
+	return fmt.Sprintf("%d %ss", n, what)
 }
 
 func indent(text string) string {
@@ -100,18 +99,32 @@ func (t *trial) table() string {
 		show(d.step-1-around, d.step+around)
 		shown[d.step-1] = true
 	}
+	// Of steps that are alike, the first and the last are shown.
+	again := func(i int) bool { return i > 0 && i < len(shown) && t.events[i] == t.events[i-1] && !deviates[i] }
+	for i := range shown {
+		shown[i] = shown[i] && !(again(i) && again(i+1) && shown[i+1])
+	}
 	var b strings.Builder
 	said := t.said
 	hidden := 0
 	skip := func(i int) {
-		what := "step"
-		if i > 0 && t.events[i-1].vain {
-			what = "step of clean-up"
+		if hidden == 0 {
+			return
 		}
-		if hidden > 0 {
-			fmt.Fprintf(&b, "           ... %s\n", plural(hidden, what))
-			hidden = 0
+		more := ""
+		switch alike := true; {
+		case t.events[i-1].vain:
+			more = " of clean-up"
+		default:
+			for j := i - hidden; j < i; j++ {
+				alike = alike && again(j)
+			}
+			if alike {
+				more = " like it"
+			}
 		}
+		fmt.Fprintf(&b, "           ... %s%s\n", plural(hidden, "step"), more)
+		hidden = 0
 	}
 	remarks := func(i int) {
 		for ; len(said) > 0 && said[0].after == i; said = said[1:] {
