@@ -36,7 +36,7 @@ func (w wait) String() string {
 // number.
 func (t *task) waits(find func(id uint64) *task) wait {
 	w := wait{verb: "waits"}
-	w.call, w.place = whoWaits(resolve(t.look()))
+	w.call, w.place = t.suspendedIn()
 	switch a := t.waiter.(type) {
 	case *future:
 		if _, ok := a.self.(AnyTask); ok || w.call == "" || strings.HasPrefix(w.call, "Future.") {
@@ -70,7 +70,7 @@ func init() {
 		case t.loop.running == t:
 			return whoWaits(callers(1))
 		case t.suspended:
-			return whoWaits(resolve(t.look()))
+			return t.suspendedIn()
 		default: // it has not begun
 			if _, at, ok := strings.Cut(t.code.String(), " "); ok && !inLibrary(at) {
 				return "", path.Base(at)
@@ -78,6 +78,18 @@ func init() {
 		}
 		return "", ""
 	}
+}
+
+// suspendedIn returns which function of the library has suspended the task, and where the
+// program has called that, as far as its stack is known.
+func (t *task) suspendedIn() (call, place string) {
+	call, place = whoWaits(resolve(t.look()))
+	if f, ok := t.waiter.(*future); ok && call == "Future.Wait" {
+		if _, ok := f.self.(AnyTask); ok {
+			call = "Task.Wait"
+		}
+	}
+	return call, place
 }
 
 // whoWaits reads from the stack of a suspended task which function of the library has

@@ -99,32 +99,26 @@ func (t *trial) table() string {
 		show(d.step-1-around, d.step+around)
 		shown[d.step-1] = true
 	}
-	// Of steps that are alike, the first and the last are shown.
-	again := func(i int) bool { return i > 0 && i < len(shown) && t.events[i] == t.events[i-1] && !deviates[i] }
-	for i := range shown {
-		shown[i] = shown[i] && !(again(i) && again(i+1) && shown[i+1])
+	// Of many steps that are alike, the first and the last are shown.
+	again := func(i int) bool { return i > 0 && t.events[i] == t.events[i-1] && !deviates[i] }
+	for first := 0; first < last; {
+		end := first + 1
+		for end < last && again(end) {
+			end++
+		}
+		if end-first > 3 {
+			clear(shown[first+1 : end-1])
+		}
+		first = end
 	}
 	var b strings.Builder
 	said := t.said
 	hidden := 0
 	skip := func(i int) {
-		if hidden == 0 {
-			return
+		if hidden > 0 {
+			fmt.Fprintf(&b, "           ... %s%s\n", plural(hidden, "step"), t.sort(i-hidden, i, again))
+			hidden = 0
 		}
-		more := ""
-		switch alike := true; {
-		case t.events[i-1].vain:
-			more = " of clean-up"
-		default:
-			for j := i - hidden; j < i; j++ {
-				alike = alike && again(j)
-			}
-			if alike {
-				more = " like it"
-			}
-		}
-		fmt.Fprintf(&b, "           ... %s%s\n", plural(hidden, "step"), more)
-		hidden = 0
 	}
 	remarks := func(i int) {
 		for ; len(said) > 0 && said[0].after == i; said = said[1:] {
@@ -155,6 +149,19 @@ func (t *trial) table() string {
 	remarks(len(t.events))
 	skip(len(t.events))
 	return b.String()
+}
+
+// sort says what steps are that are not shown.
+func (t *trial) sort(from, to int, again func(i int) bool) string {
+	if t.events[from].vain {
+		return " of clean-up"
+	}
+	for i := from; i < to; i++ {
+		if !again(i) {
+			return ""
+		}
+	}
+	return " like it"
 }
 
 // What shrinking may cost.
