@@ -123,7 +123,7 @@ func captureCallGraph(ctx context.Context, f AnyFuture, opts []GraphOption, op s
 	if !of.loop.mine() {
 		return nil, misuse(op, ErrWrongGoroutine, "the future belongs to %s; call this through CallSoonThreadsafe", of.loop.name)
 	}
-	g := &graphing{graphConfig: c, running: callers(2 + c.depth)}
+	g := &graphing{graphConfig: c, running: resolve(callers(2 + c.depth))}
 	return g.graph(of), nil
 }
 
@@ -248,7 +248,7 @@ func taskOf(f *future) *task {
 //
 // Of the package's own functions only those that are exported are shown.
 func (t *task) Stack(limit int) []runtime.Frame {
-	return t.stackFrom(callers(1), limit)
+	return t.stackFrom(resolve(callers(1)), limit)
 }
 
 func (t *task) stackFrom(running []runtime.Frame, limit int) []runtime.Frame {
@@ -265,7 +265,7 @@ func (t *task) stackFrom(running []runtime.Frame, limit int) []runtime.Frame {
 func (t *task) PrintStack(w io.Writer, limit int) error {
 	var b strings.Builder
 	var p *PanicError
-	frames := t.stackFrom(callers(1), limit)
+	frames := t.stackFrom(resolve(callers(1)), limit)
 	switch {
 	case len(frames) > 0:
 		fmt.Fprintf(&b, "Stack for %v (most recent call first):\n", t)

@@ -109,14 +109,14 @@ func (s *site) frames() site {
 const stackDepth = 64
 
 // callers returns the stack from skip frames above its caller on.
-func callers(skip int) []runtime.Frame {
-	pcs := make([]uintptr, stackDepth)
+func callers(skip int) site {
+	pcs := make(site, stackDepth)
 	for {
 		n := runtime.Callers(2+skip, pcs)
 		if n < len(pcs) {
-			return resolve(pcs[:n])
+			return pcs[:n]
 		}
-		pcs = make([]uintptr, 2*len(pcs))
+		pcs = make(site, 2*len(pcs))
 	}
 }
 
@@ -150,7 +150,8 @@ func userFrames(frames []runtime.Frame) []runtime.Frame {
 // isBottom reports whether a frame is that of the function in which the loop calls what
 // has its turn.
 func isBottom(f runtime.Frame) bool {
-	return f.Function == ownPrefix+"(*taskStack).RunCoroutine" || f.Function == ownPrefix+"(*EventLoop).runBatch"
+	name, own := strings.CutPrefix(f.Function, ownPrefix)
+	return own && (name == "(*taskStack).RunCoroutine" || name == "(*EventLoop).runBatch")
 }
 
 // isExported reports whether a function or method of the package is exported. The

@@ -83,7 +83,7 @@ func init() {
 // suspendedIn returns which function of the library has suspended the task, and where the
 // program has called that, as far as its stack is known.
 func (t *task) suspendedIn() (call, place string) {
-	call, place = whoWaits(resolve(t.look()))
+	call, place = whoWaits(t.look())
 	if f, ok := t.waiter.(*future); ok && call == "Future.Wait" {
 		if _, ok := f.self.(AnyTask); ok {
 			call = "Task.Wait"
@@ -94,10 +94,15 @@ func (t *task) suspendedIn() (call, place string) {
 
 // whoWaits reads from the stack of a suspended task which function of the library has
 // suspended it, and where the program has called that.
-func whoWaits(stack []runtime.Frame) (call, place string) {
+func whoWaits(stack site) (call, place string) {
+	if len(stack) == 0 {
+		return "", ""
+	}
 	outer := ""
-	for _, f := range stack {
-		if isBottom(f) {
+	frames := runtime.CallersFrames(stack)
+	for more := true; more; {
+		var f runtime.Frame
+		if f, more = frames.Next(); isBottom(f) {
 			break
 		}
 		name, own := libraryName(f.Function)
@@ -134,7 +139,7 @@ func libraryName(function string) (name string, own bool) {
 			return "", false
 		}
 	}
-	name = strings.NewReplacer("(*", "", ")", "", "[...]", "", "-fm", "").Replace(name)
+	name = withoutSyntax.Replace(name)
 	name, _, _ = strings.Cut(name, ".func")
 	if !isExported(name) {
 		return "", true
@@ -147,6 +152,8 @@ func libraryName(function string) (name string, own bool) {
 	}
 	return qualifier + name, true
 }
+
+var withoutSyntax = strings.NewReplacer("(*", "", ")", "", "[...]", "", "-fm", "")
 
 // inLibrary reports whether a file, or a line of one, is the library's own.
 func inLibrary(file string) bool {
