@@ -123,7 +123,7 @@ func captureCallGraph(ctx context.Context, f AnyFuture, opts []GraphOption, op s
 	if !of.loop.mine() {
 		return nil, misuse(op, ErrWrongGoroutine, "the future belongs to %s; call this through CallSoonThreadsafe", of.loop.name)
 	}
-	g := &graphing{graphConfig: c, running: callers(2 + c.depth)}
+	g := &graphing{graphConfig: c, running: resolve(callers(2 + c.depth))}
 	return g.graph(of), nil
 }
 
@@ -188,10 +188,6 @@ func (g *FutureCallGraph) draw(b *strings.Builder, indent string) {
 	}
 }
 
-func frameText(f runtime.Frame) string {
-	return fmt.Sprintf("%s %s:%d", f.Function, f.File, f.Line)
-}
-
 // awaiters returns the tasks that wait for f, each once, in the order in which
 // they began to. They are read from the callbacks, which a task that awaits f, or
 // does so by something that combines futures, has registered.
@@ -252,7 +248,7 @@ func taskOf(f *future) *task {
 //
 // Of the package's own functions only those that are exported are shown.
 func (t *task) Stack(limit int) []runtime.Frame {
-	return t.stackFrom(callers(1), limit)
+	return t.stackFrom(resolve(callers(1)), limit)
 }
 
 func (t *task) stackFrom(running []runtime.Frame, limit int) []runtime.Frame {
@@ -269,7 +265,7 @@ func (t *task) stackFrom(running []runtime.Frame, limit int) []runtime.Frame {
 func (t *task) PrintStack(w io.Writer, limit int) error {
 	var b strings.Builder
 	var p *PanicError
-	frames := t.stackFrom(callers(1), limit)
+	frames := t.stackFrom(resolve(callers(1)), limit)
 	switch {
 	case len(frames) > 0:
 		fmt.Fprintf(&b, "Stack for %v (most recent call first):\n", t)
@@ -302,19 +298,4 @@ func (t *task) frames(running []runtime.Frame) []runtime.Frame {
 		frames = append(frames, runtime.Frame{PC: uintptr(t.code), Func: fn, Function: fn.Name(), File: file, Line: line, Entry: fn.Entry()})
 	}
 	return frames
-}
-
-// userFrames cuts a stack where the task's function was called, and leaves out
-// what goes on inside the package.
-func userFrames(frames []runtime.Frame) []runtime.Frame {
-	bottom := slices.IndexFunc(frames, func(f runtime.Frame) bool {
-		return f.Function == bottomFunction
-	})
-	if bottom >= 0 {
-		frames = frames[:bottom]
-	}
-	return slices.DeleteFunc(frames, func(f runtime.Frame) bool {
-		name, own := strings.CutPrefix(f.Function, ownPrefix)
-		return own && !isExported(name)
-	})
 }

@@ -8,6 +8,7 @@ import (
 	"log/slog"
 	"reflect"
 	"runtime"
+	"slices"
 	"strings"
 )
 
@@ -112,14 +113,14 @@ func (s *site) frames() site {
 const stackDepth = 64
 
 // callers returns the stack from skip frames above its caller on.
-func callers(skip int) []runtime.Frame {
-	pcs := make([]uintptr, stackDepth)
+func callers(skip int) site {
+	pcs := make(site, stackDepth)
 	for {
 		n := runtime.Callers(2+skip, pcs)
 		if n < len(pcs) {
-			return resolve(pcs[:n])
+			return pcs[:n]
 		}
-		pcs = make([]uintptr, 2*len(pcs))
+		pcs = make(site, 2*len(pcs))
 	}
 }
 
@@ -138,27 +139,52 @@ func resolve(s site) []runtime.Frame {
 	}
 }
 
+// userFrames cuts a stack where the loop has called a task's function or a callback, and
+// leaves out what goes on inside the package.
+func userFrames(frames []runtime.Frame) []runtime.Frame {
+	if bottom := slices.IndexFunc(frames, isBottom); bottom >= 0 {
+		frames = frames[:bottom]
+	}
+	return slices.DeleteFunc(frames, func(f runtime.Frame) bool {
+		name, own := strings.CutPrefix(f.Function, ownPrefix)
+		return own && !isExported(name)
+	})
+}
+
+// isBottom reports whether a frame is that of the function in which the loop calls what
+// has its turn.
+func isBottom(f runtime.Frame) bool {
+	name, own := strings.CutPrefix(f.Function, ownPrefix)
+	return own && (name == "(*taskStack).RunCoroutine" || name == "(*EventLoop).runBatch")
+}
+
+// isExported reports whether a function or method of the package is exported. The
+// name is as in a runtime.Frame: "Sleep", "(*Queue[...]).Get", "Timeout.func1".
+func isExported(name string) bool {
+	name = strings.ReplaceAll(name, "[...]", "")
+	first := name[strings.LastIndexByte(name, '.')+1]
+	return 'A' <= first && first <= 'Z'
+}
+
 // ownPrefix is how the names of the package's functions begin.
 var ownPrefix = reflect.TypeFor[site]().PkgPath() + "."
 
-// String returns one "function file:line" a frame, the innermost first, from
-// where the package was called.
+// String returns one "function file:line" a frame, the innermost first, from where
+// the package was called.
 func (s *site) String() string {
-	if len(s.frames()) == 0 {
-		return ""
+	frames := resolve(s.frames())
+	for len(frames) > 1 && strings.HasPrefix(frames[0].Function, ownPrefix) {
+		frames = frames[1:]
 	}
-	var b strings.Builder
-	for frames := runtime.CallersFrames(*s); ; {
-		f, more := frames.Next()
-		if b.Len() == 0 && more && strings.HasPrefix(f.Function, ownPrefix) {
-			continue
-		}
-		fmt.Fprintf(&b, "%s %s:%d", f.Function, f.File, f.Line)
-		if !more {
-			return b.String()
-		}
-		b.WriteByte('\n')
+	lines := make([]string, 0, len(frames))
+	for _, f := range userFrames(frames) {
+		lines = append(lines, frameText(f))
 	}
+	return strings.Join(lines, "\n")
+}
+
+func frameText(f runtime.Frame) string {
+	return fmt.Sprintf("%s %s:%d", f.Function, f.File, f.Line)
 }
 
 // A codePlace is where a function begins. It does not keep the function alive.

@@ -83,6 +83,20 @@ func (l *EventLoop) waitsForMe() bool {
 	return me != 0 && (me == l.g.Load() || me == l.home.Load())
 }
 
+// mayResume reports whether the calling goroutine may resume coroutines of l: it runs
+// for l now, or it has run l. The runtime ends the process if the goroutine is not
+// locked to the same thread. So the thread is asked, too: where the platform does not
+// tell goroutines apart, or takes this one for one that has ended, it makes the
+// difference.
+func (l *EventLoop) mayResume() bool {
+	g, me := l.g.Load(), coro.Current()
+	if g != me && (g != 0 || l.home.Load() != me) {
+		return false
+	}
+	id := thread.ID()
+	return l.locked && l.thread.thread == id && (me != 0 || id != 0)
+}
+
 // elsewhere explains why the calling goroutine may not use l.
 func (l *EventLoop) elsewhere(op string) *UsageError {
 	if other := loopOn(coro.Current()); other != nil && other != l {

@@ -144,10 +144,7 @@ func (t *task) suspend(ctx context.Context, w awaited) error {
 // nothing.
 func (t *task) look() site {
 	l := t.loop
-	if !t.suspended || t.drives || l.running == t {
-		return nil
-	}
-	if g, me := l.g.Load(), coro.Current(); g != me && (g != 0 || l.home.Load() != me) {
+	if !l.mayResume() || !t.suspended || t.drives || l.running == t {
 		return nil
 	}
 	for depth := stackDepth; ; depth *= 2 {

@@ -36,7 +36,7 @@ func (w wait) String() string {
 // number.
 func (t *task) waits(find func(id uint64) *task) wait {
 	w := wait{verb: "waits"}
-	w.call, w.place = whoWaits(resolve(t.look()))
+	w.call, w.place = t.suspendedIn()
 	switch a := t.waiter.(type) {
 	case *future:
 		if _, ok := a.self.(AnyTask); ok || w.call == "" || strings.HasPrefix(w.call, "Future.") {
@@ -70,7 +70,7 @@ func init() {
 		case t.loop.running == t:
 			return whoWaits(callers(1))
 		case t.suspended:
-			return whoWaits(resolve(t.look()))
+			return t.suspendedIn()
 		default: // it has not begun
 			if _, at, ok := strings.Cut(t.code.String(), " "); ok && !inLibrary(at) {
 				return "", path.Base(at)
@@ -80,12 +80,29 @@ func init() {
 	}
 }
 
+// suspendedIn returns which function of the library has suspended the task, and where the
+// program has called that, as far as its stack is known.
+func (t *task) suspendedIn() (call, place string) {
+	call, place = whoWaits(t.look())
+	if f, ok := t.waiter.(*future); ok && call == "Future.Wait" {
+		if _, ok := f.self.(AnyTask); ok {
+			call = "Task.Wait"
+		}
+	}
+	return call, place
+}
+
 // whoWaits reads from the stack of a suspended task which function of the library has
 // suspended it, and where the program has called that.
-func whoWaits(stack []runtime.Frame) (call, place string) {
+func whoWaits(stack site) (call, place string) {
+	if len(stack) == 0 {
+		return "", ""
+	}
 	outer := ""
-	for _, f := range stack {
-		if f.Function == bottomFunction {
+	frames := runtime.CallersFrames(stack)
+	for more := true; more; {
+		var f runtime.Frame
+		if f, more = frames.Next(); isBottom(f) {
 			break
 		}
 		name, own := libraryName(f.Function)
@@ -108,9 +125,6 @@ func whoWaits(stack []runtime.Frame) (call, place string) {
 	return call, place
 }
 
-// bottomFunction is the name of the function that calls that of a task.
-var bottomFunction = ownPrefix + "(*taskStack).RunCoroutine"
-
 // testPackage is the package for tests; its functions are not the program's either.
 const testPackage = "asynciotest."
 
@@ -125,7 +139,7 @@ func libraryName(function string) (name string, own bool) {
 			return "", false
 		}
 	}
-	name = strings.NewReplacer("(*", "", ")", "", "[...]", "", "-fm", "").Replace(name)
+	name = withoutSyntax.Replace(name)
 	name, _, _ = strings.Cut(name, ".func")
 	if !isExported(name) {
 		return "", true
@@ -138,6 +152,8 @@ func libraryName(function string) (name string, own bool) {
 	}
 	return qualifier + name, true
 }
+
+var withoutSyntax = strings.NewReplacer("(*", "", ")", "", "[...]", "", "-fm", "")
 
 // inLibrary reports whether a file, or a line of one, is the library's own.
 func inLibrary(file string) bool {
@@ -171,12 +187,4 @@ func (l *EventLoop) taskNumbered(id uint64) *task {
 		}
 	}
 	return nil
-}
-
-// isExported reports whether a function or method of the package is exported. The
-// name is as in a runtime.Frame: "Sleep", "(*Queue[...]).Get", "Timeout.func1".
-func isExported(name string) bool {
-	name = strings.ReplaceAll(name, "[...]", "")
-	first := name[strings.LastIndexByte(name, '.')+1]
-	return 'A' <= first && first <= 'Z'
 }

@@ -260,10 +260,11 @@ func TestExploreFinds(t *testing.T) {
 		says    []string
 		most    int // deviations
 	}{
-		{"lost update", []string{"an update is lost: the counter is 1", "early writer", "explore_test.go:"}, 1},
+		{"lost update", []string{"an update is lost: the counter is 1", "early writer", "explore_test.go:", "steps like it\n", " in Task.Wait\n"}, 1},
 		{"lost update, PCT", []string{"an update is lost: the counter is 1", "late writer", "PCT schedules of depth 2"}, 1},
 		{"lost update, all", []string{"an update is lost: the counter is 1", "all schedules with at most 2"}, 1},
-		{"deadlock", []string{"deadlock", "task ascending", "task descending", "in Lock.Acquire"}, 2},
+		{"deadlock", []string{"deadlock", "task ascending", "task descending", "in Lock.Acquire", "ascending and descending wait for each other",
+			" 1s         deadlock: every task waits", "... 3 steps of clean-up\n"}, 2},
 		{"deadlock, PCT", []string{"deadlock", "task ascending", "task descending"}, 2},
 		{"deadlock, all", []string{"deadlock", "task ascending"}, 2},
 		{"oversold", []string{"sold more than there was", "in Yield"}, 1},
@@ -329,6 +330,7 @@ func TestExploreReports(t *testing.T) {
 		{"always", []string{"explore_test.go:", "never right", "No schedule was explored", "-asynciotest.seed=1:\n"}},
 		{"panic", []string{"panic: out of order", "explore_test.go:"}},
 		{"endless", []string{"does not come to an end: there were 100 steps", "... "}},
+		{"leak", []string{"the program run at explore_test.go:", "created by ", "           0s         the loop is closed: what is left is cancelled\n"}},
 		{"chance", []string{"is not deterministic", "> step", "(run 1)", "(run 2)", "math/rand"}},
 	}
 	for _, test := range tests {

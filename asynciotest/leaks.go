@@ -54,6 +54,7 @@ func NoLeaks(t testing.TB) asyncio.LoopOption {
 // An audit is the end of one loop.
 type audit struct {
 	t      testing.TB
+	loop   string // where the test has made it
 	label  string
 	closed atomic.Bool
 	left   []seam.Leftover
@@ -65,7 +66,7 @@ const auditLabel = "asynciotest-loop"
 var audits atomic.Uint64
 
 func newAudit(t testing.TB) *audit {
-	a := &audit{t: t, label: fmt.Sprintf("audit-%d-", audits.Add(1))}
+	a := &audit{t: t, loop: programPlace(), label: fmt.Sprintf("audit-%d-", audits.Add(1))}
 	pprof.SetGoroutineLabels(pprof.WithLabels(context.Background(), pprof.Labels(auditLabel, a.label)))
 	t.Cleanup(a.judge)
 	return a
@@ -76,9 +77,21 @@ func (a *audit) judge() {
 	switch {
 	case a.t.Failed():
 	case !a.closed.Load():
-		a.t.Error("asynciotest: NoLeaks: a loop was never closed")
+		a.t.Errorf("asynciotest: NoLeaks: the loop made at %s was never closed", a.loop)
 	case len(a.left) > 0:
-		a.t.Error("asynciotest: the program has left behind:" + list(a.left))
+		a.t.Errorf("asynciotest: the program run at %s has left behind:%s", a.loop, list(a.left))
+	}
+}
+
+// programPlace returns the line from which the library was called.
+func programPlace() string {
+	pcs := make([]uintptr, 64)
+	frames := runtime.CallersFrames(pcs[:runtime.Callers(1, pcs)])
+	for {
+		f, more := frames.Next()
+		if !more || !strings.HasPrefix(f.Function, ownPrefix) && !strings.HasPrefix(f.Function, rootPrefix) {
+			return fmt.Sprintf("%s:%d", base(f.File), f.Line)
+		}
 	}
 }
 
@@ -100,11 +113,16 @@ func list(left []seam.Leftover) string {
 	var b strings.Builder
 	for _, l := range left {
 		fmt.Fprintf(&b, "\n    %s: %s", l.Kind, l.What)
+		by := "created by "
+		if l.Kind == "goroutine" {
+			by = "" // it is a stack
+		}
 		for line := range strings.Lines(l.CreatedAt) {
 			if strings.HasPrefix(line, rootPrefix) {
 				break // below it is how the loop runs a task
 			}
-			fmt.Fprintf(&b, "\n        %s", strings.TrimSpace(line))
+			fmt.Fprintf(&b, "\n        %s%s", by, strings.TrimSpace(line))
+			by = ""
 		}
 	}
 	return b.String()

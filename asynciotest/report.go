@@ -52,8 +52,7 @@ func plural(n int, what string) string {
 	if n == 1 {
 		return "1 " + what
 	}
-	first, rest, _ := strings.Cut(what, " ")
-	return strings.TrimSuffix(fmt.Sprintf("%d %ss %s", n, first, rest), " ")
+	return fmt.Sprintf("%d %ss", n, what)
 }
 
 func indent(text string) string {
@@ -100,16 +99,24 @@ func (t *trial) table() string {
 		show(d.step-1-around, d.step+around)
 		shown[d.step-1] = true
 	}
+	// Of many steps that are alike, the first and the last are shown.
+	again := func(i int) bool { return i > 0 && t.events[i] == t.events[i-1] && !deviates[i] }
+	for first := 0; first < last; {
+		end := first + 1
+		for end < last && again(end) {
+			end++
+		}
+		if end-first > 3 {
+			clear(shown[first+1 : end-1])
+		}
+		first = end
+	}
 	var b strings.Builder
 	said := t.said
 	hidden := 0
 	skip := func(i int) {
-		what := "step"
-		if i > 0 && t.events[i-1].vain {
-			what = "step of clean-up"
-		}
 		if hidden > 0 {
-			fmt.Fprintf(&b, "           ... %s\n", plural(hidden, what))
+			fmt.Fprintf(&b, "           ... %s%s\n", plural(hidden, "step"), t.sort(i-hidden, i, again))
 			hidden = 0
 		}
 	}
@@ -142,6 +149,19 @@ func (t *trial) table() string {
 	remarks(len(t.events))
 	skip(len(t.events))
 	return b.String()
+}
+
+// sort says what steps are that are not shown.
+func (t *trial) sort(from, to int, again func(i int) bool) string {
+	if t.events[from].vain {
+		return " of clean-up"
+	}
+	for i := from; i < to; i++ {
+		if !again(i) {
+			return ""
+		}
+	}
+	return " like it"
 }
 
 // What shrinking may cost.

@@ -4,6 +4,9 @@ package asynciotest
 
 import (
 	"context"
+	"log/slog"
+	"os"
+	"sync"
 	"testing"
 
 	"github.com/goasyncio/asyncio"
@@ -15,11 +18,37 @@ import (
 // of the test. main and its tasks may use t.FailNow in the ordinary way: in main it
 // ends the test, in another task it fails that task.
 //
-// Options come after WithVirtualClock, so that they may replace it.
+// What the loop logs, errors that nobody has looked at for instance, goes to the log of
+// the test. Options come after WithVirtualClock and that logger, so that they may
+// replace them.
 func Run(t testing.TB, main func(ctx context.Context) error, opts ...asyncio.RunOption) {
 	t.Helper()
-	opts = append([]asyncio.RunOption{WithVirtualClock()}, opts...)
+	log := &testLog{t: t}
+	defer log.end()
+	logger := slog.New(slog.NewTextHandler(log, &slog.HandlerOptions{ReplaceAttr: withoutTime}))
+	opts = append([]asyncio.RunOption{WithVirtualClock(), asyncio.WithLogger(logger)}, opts...)
 	if err := asyncio.Run(context.Background(), main, opts...); err != nil {
 		t.Fatal(err)
 	}
+}
+
+// A testLog writes to the log of a test. Any goroutine may do so.
+type testLog struct {
+	mu sync.Mutex
+	t  testing.TB // nil when the run is over
+}
+
+func (l *testLog) Write(p []byte) (int, error) {
+	l.mu.Lock()
+	defer l.mu.Unlock()
+	if l.t == nil { // what is late still has to appear somewhere
+		return os.Stderr.Write(p)
+	}
+	return l.t.Output().Write(p)
+}
+
+func (l *testLog) end() {
+	l.mu.Lock()
+	defer l.mu.Unlock()
+	l.t = nil
 }

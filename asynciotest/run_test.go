@@ -5,7 +5,9 @@ package asynciotest_test
 import (
 	"context"
 	"errors"
+	"io"
 	"runtime"
+	"strings"
 	"testing"
 
 	"github.com/goasyncio/asyncio"
@@ -67,5 +69,32 @@ func TestRunLetsMainExit(t *testing.T) {
 	})
 	if after || got != nil {
 		t.Errorf("main went on: %v, Fatal%v", after, got)
+	}
+}
+
+// outputTB is a test that keeps what is written to its log.
+type outputTB struct {
+	testing.TB
+	text strings.Builder
+}
+
+func (o *outputTB) Helper()           {}
+func (o *outputTB) Output() io.Writer { return &o.text }
+
+func TestRunLogsToTheTest(t *testing.T) {
+	tb := new(outputTB)
+	var loop *asyncio.EventLoop
+	asynciotest.Run(tb, func(ctx context.Context) error {
+		loop = asyncio.RunningLoop(ctx)
+		asyncio.Go(ctx, func(context.Context) error { return errors.New("nobody looks") }, asyncio.WithName("lost"))
+		return asyncio.Yield(ctx)
+	})
+	if text := tb.text.String(); !strings.HasPrefix(text, "level=ERROR ") || !strings.Contains(text, "<Task lost finished error=nobody looks>") {
+		t.Errorf("the log is %q", text)
+	}
+	before := tb.text.Len()
+	loop.DefaultExceptionHandler(&asyncio.ErrorContext{Message: "late, and no mistake"})
+	if tb.text.Len() != before {
+		t.Error("a log entry has come after the end")
 	}
 }
