@@ -406,7 +406,7 @@ func (r *recorder) Take(queue func(run any)) {
 		}
 		r.u(1 + uint64(p.Kind))
 		r.u(p.Number)
-		if p.Kind == seam.Call {
+		if hasSite(p.Kind) {
 			r.site(p.Site)
 		}
 		if l, ok := p.run.(*lookup); ok {
@@ -421,7 +421,10 @@ func (r *recorder) Take(queue func(run any)) {
 	r.u(0)
 }
 
-// site writes the name of a function, the first time in full.
+// hasSite reports whether posts of a kind have a Site.
+func hasSite(kind seam.PostKind) bool { return kind == seam.Call || kind == seam.Signal }
+
+// site writes the name of a function or a signal, the first time in full.
 func (r *recorder) site(name string) {
 	n, known := r.sites[name]
 	if !known {

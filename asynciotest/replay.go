@@ -34,7 +34,7 @@ var ErrRecordingEnds = errors.New("asynciotest: the recording ends here, without
 type Difference struct {
 	Entry    uint64        // its number in the recording, from 1
 	Time     time.Duration // of the loop
-	Object   string        // the connection, listener or socket; empty if there is none
+	Object   string        // the connection, listener, socket, pipe or child process; empty if there is none
 	Recorded string        // what the program did then
 	Replayed string        // what it does now
 	Stack    string        // of what it does now
@@ -338,7 +338,7 @@ func onObject(o *replayed) string {
 // object returns the object of a number, or nil.
 func (p *player) object(id uint64) *replayed {
 	if id == 0 || id > uint64(len(p.objects)) {
-		p.broken("there is no connection %d", id)
+		p.broken("there is no connection or the like with number %d", id)
 		return nil
 	}
 	return p.objects[id-1]
@@ -507,12 +507,12 @@ func (p *player) Take(queue func(run any)) {
 
 // deliver queues the next post of an entry.
 func (p *player) deliver(kind seam.PostKind, queue func(run any)) {
-	if kind > seam.LookUp {
+	if kind > seam.Signal {
 		p.broken("there are no calls of kind %d", kind)
 		return
 	}
 	name := seam.Post{Kind: kind, Number: p.u()}
-	if kind == seam.Call {
+	if hasSite(kind) {
 		name.Site = p.site()
 	}
 	if kind == seam.LookUp {
@@ -537,7 +537,7 @@ func (p *player) deliver(kind seam.PostKind, queue func(run any)) {
 	}
 }
 
-// site takes the name of a function.
+// site takes the name of a function or a signal.
 func (p *player) site() string {
 	n := p.u()
 	switch known := uint64(len(p.sites)); {
@@ -560,8 +560,14 @@ const (
 // await returns what is posted under a name, and waits for it.
 func (p *player) await(name seam.Post) any {
 	if run := p.expected[name]; run != nil {
-		delete(p.expected, name)
+		if name.Kind != seam.Signal {
+			delete(p.expected, name)
+		}
 		return run
+	}
+	if name.Kind == seam.Exit || name.Kind == seam.Signal { // they come from the recording alone
+		p.differ(nil, postText(name)+" arrives", "nobody waits for it")
+		return nil
 	}
 	for range awaitSteps {
 		if run := p.take(name); run != nil {
@@ -585,8 +591,11 @@ func (p *player) await(name seam.Post) any {
 }
 
 func postText(name seam.Post) string {
-	if name.Kind == seam.Call {
+	switch name.Kind {
+	case seam.Call:
 		return fmt.Sprintf("%v %d of %s", name.Kind, name.Number, name.Site)
+	case seam.Signal:
+		return fmt.Sprintf("%v %q", name.Kind, name.Site)
 	}
 	return fmt.Sprintf("%v %d", name.Kind, name.Number)
 }
