@@ -53,12 +53,16 @@ func (d *Difference) Error() string {
 }
 
 // Replay runs main as asyncio.Run does, on what is recorded in r: no connection is
-// opened, no time is waited for, no name looked up. What the program gets is what it
-// got then, in the same order, at the same times of the loop's clock. main and opts,
-// apart from WithRecording, have to be what they were then.
+// opened, no process started, no time waited for, no name looked up. What the program
+// gets is what it got then, in the same order, at the same times of the loop's clock.
+// main and opts, apart from WithRecording, have to be what they were then.
 //
-// What the program writes, where it connects and listens, and which timers it sets is
-// compared with the recording. At the first difference the loop ends, and Replay returns
+// Signals to child processes reach nobody, and the program does not listen to those
+// that this process receives. A file that the program opens and uses as a pipe it opens
+// in a replay, too; it is not read or written, but closed.
+//
+// What the program writes, where it connects and listens, which processes it starts and
+// signals, and which timers it sets is compared with the recording. At the first difference the loop ends, and Replay returns
 // a *Difference; a breakpoint in the function that makes it, (*player).differ, shows
 // the program in that moment. Functions of ToThread, and whoever calls
 // CallSoonThreadsafe and the like, run again; their calls are matched by the function
@@ -437,6 +441,8 @@ func waitText(d time.Duration) string {
 	return "for " + d.String()
 }
 
+var windDownTime = time.Second
+
 // windDown is Wait when the replay has failed and the loop is closing: there is nothing
 // to wait for but functions on other goroutines.
 func (p *player) windDown(d time.Duration, external bool) error {
@@ -447,7 +453,7 @@ func (p *player) windDown(d time.Duration, external bool) error {
 		select {
 		case <-p.arrived:
 			return nil
-		case <-time.After(time.Second):
+		case <-time.After(windDownTime):
 		}
 	}
 	return seam.ErrIdle
@@ -552,10 +558,9 @@ func (p *player) site() string {
 
 // awaitSteps is how long a replay waits for a call that has been recorded, in steps: a
 // process that is stopped in a debugger takes no more than one.
-const (
-	awaitSteps = 300
-	awaitStep  = 100 * time.Millisecond
-)
+var awaitSteps = 300
+
+const awaitStep = 100 * time.Millisecond
 
 // await returns what is posted under a name, and waits for it.
 func (p *player) await(name seam.Post) any {
@@ -586,7 +591,7 @@ func (p *player) await(name seam.Post) any {
 			}
 		}
 	}
-	p.differ(nil, postText(name)+" arrives", fmt.Sprintf("it has not come within %v", awaitSteps*awaitStep))
+	p.differ(nil, postText(name)+" arrives", fmt.Sprintf("it has not come within %v", time.Duration(awaitSteps)*awaitStep))
 	return nil
 }
 
