@@ -250,6 +250,29 @@ var ways = []struct {
 		d.note(ctx, "%q %q %v", out, errs, err)
 		return nil
 	}},
+	{"a pipe beside the standard streams", func(ctx context.Context, d *diary, child string) error {
+		r, w, err := os.Pipe()
+		if err != nil {
+			return err
+		}
+		p, err := asyncio.CreateSubprocessShell(ctx, "echo third >&3; read line; echo $line >&3", &asyncio.SubprocessOptions{Stdin: asyncio.Pipe, ExtraFiles: []*os.File{w}})
+		w.Close()
+		if err != nil {
+			return err
+		}
+		defer p.Close()
+		third, err := asyncio.OpenReadPipe(ctx, r)
+		if err != nil {
+			return err
+		}
+		line, err := third.ReadLine(ctx)
+		d.note(ctx, "%q, %v", line, err)
+		p.Stdin.WriteString("and more\n")
+		rest, err := third.ReadAll(ctx)
+		d.note(ctx, "%q, %v, %v", rest, err, third.Close())
+		d.ended(ctx, p)
+		return nil
+	}},
 	{"left to the loop", func(ctx context.Context, d *diary, child string) error {
 		p, err := asyncio.CreateSubprocessExec(ctx, child, []string{"slow"}, pipes())
 		if err != nil {
@@ -320,11 +343,39 @@ func TestReplayOfChildren(t *testing.T) {
 			opts []asyncio.RunOption
 		}{{"", nil}, {", portable backend", []asyncio.RunOption{asyncio.WithBackend(asyncio.PortableBackend)}}} {
 			t.Run(way.name+backend.name, func(t *testing.T) {
-				noChild(t)
+				leavesNothing(t)
 				again(t, func(ctx context.Context, d *diary) error { return way.run(ctx, d, child) }, backend.opts...)
 				noChild(t)
 			})
 		}
+	}
+}
+
+// The exit of a process may go to other code of the program.
+func TestReplayOfLostExits(t *testing.T) {
+	var lost []string
+	handler := asyncio.WithExceptionHandler(func(_ *asyncio.EventLoop, ec *asyncio.ErrorContext) {
+		lost = append(lost, fmt.Sprint(ec.Message, ec.Err, errors.Is(ec.Err, syscall.ECHILD)))
+	})
+	run := 0
+	again(t, func(ctx context.Context, d *diary) error {
+		run++
+		p, err := asyncio.CreateSubprocessShell(ctx, "exit 3", nil)
+		if err != nil {
+			return err
+		}
+		defer p.Close()
+		if run == 1 {
+			if _, err := syscall.Wait4(p.Pid(), nil, 0, nil); err != nil {
+				return err
+			}
+		}
+		code, err := p.Wait(ctx)
+		d.note(ctx, "%d, %v, %v", code, err, p.State() == nil)
+		return nil
+	}, handler)
+	if len(lost) != 2 || lost[0] != lost[1] {
+		t.Errorf("told %q", lost)
 	}
 }
 
@@ -541,7 +592,7 @@ func TestReplayReportsDifferencesOfChildren(t *testing.T) {
 			main: func(ctx context.Context, run int) error {
 				return sends(ctx, slow, "x", []os.Signal{syscall.SIGTERM, os.Kill}[run-1], pipes())
 			},
-			then: "terminated", now: "killed", obj: "the child process [",
+			then: "terminated", now: "killed", obj: "the child process ",
 		},
 		"no signal": {
 			main: func(ctx context.Context, run int) error {
@@ -555,7 +606,7 @@ func TestReplayReportsDifferencesOfChildren(t *testing.T) {
 				_, err = p.Shutdown(ctx, 0)
 				return err
 			},
-			then: "a signal to a child process on the child process [", now: "a reading of the loop's clock",
+			then: "a signal to a child process on the child process ", now: "a reading of the loop's clock",
 		},
 		"no child": {
 			main: func(ctx context.Context, run int) error {

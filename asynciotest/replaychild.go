@@ -75,10 +75,11 @@ func (p *player) Start(command string, _ func() (seam.Child, error)) (seam.Child
 	command = shortened(command)
 	c := new(replayedChild)
 	p.open(opChild, command)
-	if err := p.make(&c.replayed, "the child process "+command, nil); err != nil {
+	if err := p.make(&c.replayed, "", nil); err != nil {
 		return nil, err
 	}
 	c.pid = int(p.u())
+	c.name = fmt.Sprintf("the child process %d", c.pid)
 	return c, nil
 }
 
