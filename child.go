@@ -240,7 +240,7 @@ func (l *EventLoop) startChild(cmd *exec.Cmd, streams [3]Stdio) (seam.Child, err
 		if err := cmd.Start(); err != nil {
 			return nil, err
 		}
-		return &systemChild{cmd: cmd}, nil
+		return &systemChild{cmd: cmd, pid: cmd.Process.Pid}, nil
 	}
 	if l.tape != nil {
 		return l.tape.Start(commandText(cmd, streams), start)

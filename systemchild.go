@@ -19,6 +19,7 @@ import (
 // signal does not meet another process.
 type systemChild struct {
 	cmd    *exec.Cmd
+	pid    int
 	reaped chan struct{} // closed by the goroutine that has reaped it; nil if none does
 
 	// Set by reap.
@@ -27,7 +28,7 @@ type systemChild struct {
 }
 
 // Pid returns its number.
-func (c *systemChild) Pid() int { return c.cmd.Process.Pid }
+func (c *systemChild) Pid() int { return c.pid }
 
 // Watch watches its pidfd, which stays open until it is reaped.
 func (c *systemChild) Watch(n seam.Network, h seam.Handler) (stop func()) {
@@ -79,15 +80,13 @@ func (c *systemChild) Reap() (*os.ProcessState, error) {
 	if c.reaped == nil {
 		c.reap()
 	}
+	if c.err != nil {
+		c.cmd.Process.Release() // not while the loop may signal it
+	}
 	return c.state, c.err
 }
 
-func (c *systemChild) reap() {
-	c.state, c.err = c.cmd.Process.Wait()
-	if c.err != nil {
-		c.cmd.Process.Release()
-	}
-}
+func (c *systemChild) reap() { c.state, c.err = c.cmd.Process.Wait() }
 
 // Signal signals it, or its group, which has its pid. As long as it is not reaped
 // that is no other group's.
@@ -100,7 +99,7 @@ func (c *systemChild) Signal(sig os.Signal, group bool) error {
 			return err
 		}
 	}
-	err := signalGroup(c.Pid(), sig)
+	err := signalGroup(c.pid, sig)
 	if err == os.ErrProcessDone { // it has moved to another group
 		err = c.cmd.Process.Signal(sig)
 	}
