@@ -7,7 +7,7 @@ import (
 	"fmt"
 	"os"
 	"os/exec"
-	"runtime"
+	"strings"
 	"syscall"
 	"time"
 
@@ -113,27 +113,24 @@ func (o *SubprocessOptions) streams(op string, defaults [3]Stdio) ([3]Stdio, err
 // A child is a process that the loop has started and reaps. It has one consumer,
 // a Process or a SubprocessTransport, which owns its pipes.
 //
-// The child is reaped on the loop's thread, together with the news of its exit: as
-// long as that is not known its pid cannot belong to another process. On Linux its
-// pidfd tells when. Where there is none a goroutine waits for it; package os then
-// takes care that a signal does not meet another process.
+// It hears of the exit by a watch of the poller or, where there is none, by a call
+// from the goroutine that has waited for it; see systemChild. The exit is made known in
+// the callback that follows.
 type child struct {
 	registered // in loop.open, until its exit is known
 	loop       *EventLoop
-	cmd        *exec.Cmd
-	group      bool // it leads a process group
+	process    seam.Child
+	path       string // of the program
+	number     uint64 // for a tape
+	group      bool   // it leads a process group
 	onExit     func()
 
-	watch  seam.Watch    // of its pidfd; nil if there is none, and at the end
-	queued bool          // to be reaped
-	reaped chan struct{} // closed by the goroutine that has reaped it; nil if none does
-
-	// Set by reap.
-	state   *os.ProcessState
-	reapErr error
+	unwatch func() // ends the watch; nil if there is none, and at the end
+	queued  bool   // its exit will be made known
 
 	exited  bool // the exit is known
 	code    int
+	state   *os.ProcessState
 	waiters []*waiter
 }
 
@@ -145,12 +142,9 @@ func (l *EventLoop) spawn(op string, cmd *exec.Cmd, opts *SubprocessOptions, def
 	if err != nil {
 		return nil, err
 	}
-	if err := l.untaped(op, "a child process"); err != nil {
-		return nil, err
-	}
-	c := &child{loop: l, cmd: cmd}
+	c := &child{loop: l, path: cmd.Path, number: l.number()}
 	cmd.Dir, cmd.Env, cmd.ExtraFiles = opts.Dir, opts.Env, opts.ExtraFiles
-	if err := c.setAttributes(opts); err != nil {
+	if c.group, err = setAttributes(cmd, opts); err != nil {
 		return nil, fmt.Errorf("asyncio: %s: %w", op, err)
 	}
 	l.open.add(&c.registered, c) // before its pipes: when the loop is closed it shall be killed, not see the end of its input
@@ -171,7 +165,7 @@ func (l *EventLoop) spawn(op string, cmd *exec.Cmd, opts *SubprocessOptions, def
 		case stdioInherit:
 			end = []*os.File{os.Stdin, os.Stdout, os.Stderr}[fd]
 		case stdioPipe:
-			their, our, err := pipe(fd)
+			their, our, err := l.childPipe(fd)
 			if err != nil {
 				return nil, err
 			}
@@ -181,9 +175,9 @@ func (l *EventLoop) spawn(op string, cmd *exec.Cmd, opts *SubprocessOptions, def
 			}
 			end = their
 		}
-		c.setStream(fd, s.mode, end)
+		setStream(cmd, fd, s.mode, end)
 	}
-	if err := cmd.Start(); err != nil {
+	if c.process, err = l.startChild(cmd, streams); err != nil {
 		return nil, err
 	}
 	started = true
@@ -192,68 +186,90 @@ func (l *EventLoop) spawn(op string, cmd *exec.Cmd, opts *SubprocessOptions, def
 	return c, nil
 }
 
-// setAttributes sets what the system shall do beyond starting a program.
-func (c *child) setAttributes(opts *SubprocessOptions) error {
+// setAttributes sets what the system shall do beyond starting a program, and reports
+// whether that will lead a process group.
+func setAttributes(cmd *exec.Cmd, opts *SubprocessOptions) (group bool, err error) {
 	attr := new(syscall.SysProcAttr)
 	if opts.SysProcAttr != nil {
 		*attr = *opts.SysProcAttr
 	}
-	if c.cmd.SysProcAttr != nil { // of a shell
-		mergeShell(attr, c.cmd.SysProcAttr)
+	if cmd.SysProcAttr != nil { // of a shell
+		mergeShell(attr, cmd.SysProcAttr)
 	}
-	c.cmd.SysProcAttr = attr
+	cmd.SysProcAttr = attr
 	if (opts.ProcessGroup || opts.NewSession) && !haveGroups {
-		return fmt.Errorf("process group: %w", errors.ErrUnsupported)
+		return false, fmt.Errorf("process group: %w", errors.ErrUnsupported)
 	}
-	c.group = setGroup(attr, opts.ProcessGroup, opts.NewSession)
-	return nil
+	return setGroup(attr, opts.ProcessGroup, opts.NewSession), nil
 }
 
-// setStream sets what a descriptor of the child is connected to. Nothing is the
-// null device.
-func (c *child) setStream(fd int, mode stdioMode, end *os.File) {
+// setStream sets what a descriptor of a child is connected to. Nothing is the null
+// device.
+func setStream(cmd *exec.Cmd, fd int, mode stdioMode, end *os.File) {
 	switch {
 	case mode == stdioMerged:
-		c.cmd.Stderr = c.cmd.Stdout
+		cmd.Stderr = cmd.Stdout
 	case end == nil:
 	case fd == 0:
-		c.cmd.Stdin = end
+		cmd.Stdin = end
 	case fd == 1:
-		c.cmd.Stdout = end
+		cmd.Stdout = end
 	default:
-		c.cmd.Stderr = end
+		cmd.Stderr = end
 	}
 }
 
-// pipe returns both ends of a pipe for a descriptor of the child.
-func pipe(fd int) (their, our *os.File, err error) {
-	r, w, err := os.Pipe()
-	if fd == 0 {
-		return r, w, err
+// childPipe returns both ends of a pipe for a descriptor of a child.
+func (l *EventLoop) childPipe(fd int) (their, our *os.File, err error) {
+	open := func() (their, our *os.File, err error) {
+		r, w, err := os.Pipe()
+		if fd == 0 {
+			return r, w, err
+		}
+		return w, r, err
 	}
-	return w, r, err
+	if l.tape != nil {
+		return l.tape.Pipe(open)
+	}
+	return open()
+}
+
+// startChild starts the process.
+func (l *EventLoop) startChild(cmd *exec.Cmd, streams [3]Stdio) (seam.Child, error) {
+	start := func() (seam.Child, error) {
+		if err := cmd.Start(); err != nil {
+			return nil, err
+		}
+		return &systemChild{cmd: cmd, pid: cmd.Process.Pid}, nil
+	}
+	if l.tape != nil {
+		return l.tape.Start(commandText(cmd, streams), start)
+	}
+	return start()
+}
+
+// commandText says for a tape what is started, as far as the program has chosen it.
+func commandText(cmd *exec.Cmd, streams [3]Stdio) string {
+	var b strings.Builder
+	fmt.Fprintf(&b, "%q", words(cmd))
+	if cmd.Dir != "" {
+		fmt.Fprintf(&b, " in %s", cmd.Dir)
+	}
+	for fd, s := range streams {
+		fmt.Fprintf(&b, ", %s", [...]string{"stdin", "stdout", "stderr"}[fd])
+		fmt.Fprintf(&b, " %s", [...]string{stdioInherit: "inherited", stdioPipe: "a pipe", stdioNull: "null", stdioMerged: "to stdout", stdioFile: "a file"}[s.mode])
+	}
+	return b.String()
 }
 
 // watchExit takes care that run is called when the child has exited.
 func (c *child) watchExit() {
-	if w, ok := c.loop.net.(seam.Watcher); ok && runtime.GOOS == "linux" {
-		// The handle is a pidfd. It stays open until the child is reaped.
-		c.cmd.Process.WithHandle(func(pidfd uintptr) {
-			watch, err := w.Watch(int(pidfd), c)
-			if err != nil {
-				return
-			}
-			if watch.Set(seam.Readable) != nil {
-				watch.Close()
-				return
-			}
-			c.watch = watch
-			c.loop.listening++
-		})
+	if c.unwatch = c.process.Watch(c.loop.net, c); c.unwatch != nil {
+		c.loop.listening++
+		return
 	}
-	if c.watch == nil {
-		c.reapElsewhere()
-	}
+	c.loop.expect(c.post(), c)
+	c.process.Await(func() { c.loop.entry.post(c) }) // refused after Close, when nobody waits any more
 }
 
 // Ready is told by the poller that the child has exited.
@@ -264,32 +280,14 @@ func (c *child) Ready(seam.Readiness) {
 	}
 }
 
-// reapElsewhere reaps the child on a goroutine, which waits until it has exited.
-func (c *child) reapElsewhere() {
-	c.reaped = make(chan struct{})
-	go func() {
-		c.reap()
-		close(c.reaped)
-		c.loop.entry.post(c) // refused after Close, when nobody waits any more
-	}()
-}
-
-func (c *child) reap() {
-	c.state, c.reapErr = c.cmd.Process.Wait()
-	if c.reapErr != nil {
-		c.cmd.Process.Release()
-	}
-}
+func (c *child) post() seam.Post { return seam.Post{Kind: seam.Exit, Number: c.number} }
 
 // run makes the exit known.
 func (c *child) run() {
 	if c.exited {
 		return
 	}
-	c.unwatch()
-	if c.reaped == nil {
-		c.reap()
-	}
+	c.endWatch()
 	c.publish()
 }
 
@@ -298,14 +296,14 @@ const unknownCode = 255
 
 func (c *child) publish() {
 	c.gone()
-	if c.reapErr != nil {
+	state, err := c.process.Reap()
+	if err != nil {
 		c.code = unknownCode
 		c.loop.CallExceptionHandler(&ErrorContext{
-			Message: "the exit code of a child process is lost: other code has waited for it", Err: c.reapErr, Source: c,
+			Message: "the exit code of a child process is lost: other code has waited for it", Err: err, Source: c,
 		})
 	} else {
-		c.cmd.ProcessState = c.state
-		c.code = returnCode(c.state)
+		c.state, c.code = state, returnCode(state)
 	}
 	wakeAll(&c.waiters)
 	if c.onExit != nil {
@@ -320,10 +318,10 @@ func (c *child) gone() {
 	c.loop.outside--
 }
 
-func (c *child) unwatch() {
-	if c.watch != nil {
-		c.watch.Close()
-		c.watch = nil
+func (c *child) endWatch() {
+	if c.unwatch != nil {
+		c.unwatch()
+		c.unwatch = nil
 		c.loop.listening--
 	}
 }
@@ -334,20 +332,14 @@ const reapPatience = 5 * time.Second
 // abandon kills and reaps the child when the loop is closed.
 func (c *child) abandon() {
 	c.end(os.Kill)
-	c.unwatch()
-	if c.reaped == nil {
-		c.reapElsewhere()
-	}
-	timeout := time.NewTimer(reapPatience)
-	defer timeout.Stop()
-	select {
-	case <-c.reaped:
+	c.endWatch()
+	if c.process.Exits(reapPatience) {
 		c.publish()
-	case <-timeout.C:
-		c.code = unknownCode
-		c.gone() // the goroutine will reap it
-		c.loop.CallExceptionHandler(&ErrorContext{Message: "a child process could not be ended when the loop was closed", Source: c})
+		return
 	}
+	c.code = unknownCode
+	c.gone() // a goroutine will reap it
+	c.loop.CallExceptionHandler(&ErrorContext{Message: "a child process could not be ended when the loop was closed", Source: c})
 }
 
 // signal sends sig to the child, or to its group, for the operation op.
@@ -357,22 +349,15 @@ func (c *child) signal(op string, sig os.Signal, group bool) error {
 		return c.loop.elsewhere(op)
 	case c.exited:
 		return os.ErrProcessDone
-	case !group:
-		return c.send(sig)
-	case !c.group:
+	case group && !c.group:
 		return misuse(op, ErrInvalidState, "the child has no process group of its own; start it with ProcessGroup or NewSession")
 	}
-	return c.sendGroup(sig)
+	return c.process.Signal(sig, group)
 }
 
 // end is how the child is ended without being named by a caller: with its group,
 // if it leads one.
-func (c *child) end(sig os.Signal) error {
-	if c.group {
-		return c.sendGroup(sig)
-	}
-	return c.send(sig)
-}
+func (c *child) end(sig os.Signal) error { return c.process.Signal(sig, c.group) }
 
 // close kills the child if it has not exited.
 func (c *child) close() error {
@@ -385,35 +370,10 @@ func (c *child) close() error {
 	return nil
 }
 
-func (c *child) send(sig os.Signal) error { return c.cmd.Process.Signal(sig) }
-
-// sendGroup signals the group of the child, which has the child's pid. As long as
-// the child is not reaped that is no other group's.
-func (c *child) sendGroup(sig os.Signal) error {
-	if c.reaped != nil { // a goroutine may have reaped it already
-		if err := c.cmd.Process.Signal(noSignal); err != nil {
-			return err
-		}
-	}
-	err := signalGroup(c.pid(), sig)
-	if err == os.ErrProcessDone { // the child has moved to another group
-		err = c.send(sig)
-	}
-	return err
-}
-
-func (c *child) pid() int { return c.cmd.Process.Pid }
+func (c *child) pid() int { return c.process.Pid() }
 
 // returnCode is the code, and whether it is known.
 func (c *child) returnCode() (int, bool) { return c.code, c.exited }
-
-// exitState is what the system knows about the child that has exited.
-func (c *child) exitState() *os.ProcessState {
-	if !c.exited { // a goroutine may be about to set it
-		return nil
-	}
-	return c.state
-}
 
 // describe is the text of a consumer.
 func (c *child) describe(kind string) string {
@@ -423,4 +383,4 @@ func (c *child) describe(kind string) string {
 	return fmt.Sprintf("<%s %d running>", kind, c.pid())
 }
 
-func (c *child) String() string { return c.describe("child") + " " + c.cmd.Path }
+func (c *child) String() string { return c.describe("child") + " " + c.path }

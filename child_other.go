@@ -19,6 +19,8 @@ const (
 
 func shell(line string) *exec.Cmd { return exec.Command("sh", "-c", line) }
 
+func words(cmd *exec.Cmd) []string { return cmd.Args }
+
 func mergeShell(_, _ *syscall.SysProcAttr) {}
 
 func setGroup(*syscall.SysProcAttr, bool, bool) bool { return false }

@@ -20,6 +20,9 @@ const (
 // shell returns the command that runs a line of the shell.
 func shell(line string) *exec.Cmd { return exec.Command("/bin/sh", "-c", line) }
 
+// words returns what a command line consists of.
+func words(cmd *exec.Cmd) []string { return cmd.Args }
+
 // mergeShell adds what a shell needs: nothing here.
 func mergeShell(_, _ *syscall.SysProcAttr) {}
 

@@ -27,6 +27,14 @@ func shell(line string) *exec.Cmd {
 	return cmd
 }
 
+// words returns what a command line consists of.
+func words(cmd *exec.Cmd) []string {
+	if line := cmd.SysProcAttr.CmdLine; line != "" { // of a shell
+		return []string{line}
+	}
+	return cmd.Args
+}
+
 // mergeShell adds what a shell needs.
 func mergeShell(attr, of *syscall.SysProcAttr) { attr.CmdLine = of.CmdLine }
 

@@ -3,8 +3,11 @@
 package asyncio
 
 import (
+	"errors"
 	"net"
 	"os"
+
+	"github.com/goasyncio/asyncio/internal/seam"
 )
 
 // adoptPipe takes over one end of a pipe or the like, to write or to read.
@@ -19,14 +22,19 @@ func (t *transport) adoptPipe(op string, f *os.File, toWrite bool) error {
 	if info.Mode().IsRegular() || info.IsDir() {
 		return misuse(op, ErrBadArgument, "%s is no pipe, socket or character device", f.Name())
 	}
-	a, err := t.loop.adopter()
-	if err != nil {
+	return t.usePipe(f, f.Name(), toWrite)
+}
+
+// usePipe takes over one end of a pipe that is called name. In a replay f may be nil.
+func (t *transport) usePipe(f *os.File, name string, toWrite bool) error {
+	a, ok := t.loop.net.(seam.FileAdopter)
+	if !ok {
 		f.Close()
-		return err
+		return errors.ErrUnsupported
 	}
 	conn, err := a.AdoptFile(f, toWrite, t)
 	if err != nil {
-		return &net.OpError{Op: "open", Net: t.network, Addr: target{t.network, f.Name()}, Err: err}
+		return &net.OpError{Op: "open", Net: t.network, Addr: target{t.network, name}, Err: err}
 	}
 	t.use(conn)
 	// Whether it is readable will be reported. A FIFO that nobody has opened to write
@@ -34,4 +42,9 @@ func (t *transport) adoptPipe(op string, f *os.File, toWrite bool) error {
 	t.writable = true
 	t.oneWay = toWrite
 	return nil
+}
+
+// useChildPipe takes over our end of a pipe to a descriptor of a child.
+func (t *transport) useChildPipe(fd int, end *os.File) error {
+	return t.usePipe(end, [...]string{"stdin", "stdout", "stderr"}[fd], fd == 0)
 }

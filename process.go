@@ -84,7 +84,7 @@ func createProcess(ctx context.Context, op string, cmd *exec.Cmd, opts *Subproce
 // connect makes a stream of our end of a pipe.
 func (p *Process) connect(fd int, end *os.File) error {
 	w := newStream(p.loop, "pipe", p.limit)
-	if err := w.tr.adoptPipe("pipe", end, fd == 0); err != nil {
+	if err := w.tr.useChildPipe(fd, end); err != nil {
 		return err
 	}
 	p.pipes = append(p.pipes, &w.tr)
@@ -135,7 +135,7 @@ func (p *Process) ReturnCode() (code int, exited bool) { return p.child.returnCo
 
 // State returns what the system knows about the process that has exited: times,
 // status, memory. It is nil before, and if that is lost.
-func (p *Process) State() *os.ProcessState { return p.child.exitState() }
+func (p *Process) State() *os.ProcessState { return p.child.state }
 
 // task returns the running task, which must be of the process's loop.
 func (p *Process) task(ctx context.Context, op string) (*task, error) {

@@ -135,10 +135,14 @@ func TestProcessReaping(t *testing.T) {
 		runStreams(t, func(ctx context.Context) error {
 			for _, opts := range []*asyncio.SubprocessOptions{nil, {NewSession: true}} {
 				p := sh(t, ctx, "exit 3", opts)
-				if _, err := syscall.Wait4(p.Pid(), nil, 0, nil); err != nil {
+				pid := p.Pid()
+				if _, err := syscall.Wait4(pid, nil, 0, nil); err != nil {
 					return err
 				}
 				exits(t, ctx, p, 255)
+				if p.Pid() != pid {
+					t.Errorf("its number was %d, and is %d", pid, p.Pid())
+				}
 				if p.State() != nil {
 					t.Errorf("the state is %v", p.State())
 				}

@@ -526,6 +526,17 @@ func TestProcessPipes(t *testing.T) {
 		exits(t, ctx, p, 3)
 		return nil
 	})
+	withProcesses(t, "a closed input whose rest nobody reads", func(t *testing.T, ctx context.Context) error {
+		p := sh(t, ctx, "read go; exec <&-; echo closed; exit 3", piped())
+		p.Stdin.Write(append([]byte("go\n"), pattern(1<<20)...))
+		p.Stdin.Close()
+		err := p.Stdin.WaitClosed(ctx)
+		if !errors.Is(err, syscall.EPIPE) {
+			t.Errorf("WaitClosed returns %v", err)
+		}
+		exits(t, ctx, p, 3)
+		return nil
+	})
 	withProcesses(t, "SUB-022 a large output waits until it is read", func(t *testing.T, ctx context.Context) error {
 		const size = 3 << 20
 		p := sh(t, ctx, fmt.Sprintf("head -c %d /dev/zero", size), piped())

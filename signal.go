@@ -14,6 +14,8 @@ import (
 	"slices"
 	"strings"
 	"syscall"
+
+	"github.com/goasyncio/asyncio/internal/seam"
 )
 
 // AddSignalHandler makes the loop run fn, as a callback, whenever the process
@@ -217,6 +219,7 @@ type signalWatch struct {
 type signalLine struct {
 	loop     *EventLoop
 	sig      os.Signal
+	number   uint64 // for a tape
 	received chan os.Signal
 	posted   chan struct{} // full while the line is on its way to the loop
 	handler  *call
@@ -231,7 +234,7 @@ func (l *EventLoop) maySignal(op string) error {
 	case !l.mine():
 		return l.elsewhere(op)
 	}
-	return l.untaped(op, "a signal")
+	return nil
 }
 
 func (l *EventLoop) signalWatch() *signalWatch {
@@ -260,21 +263,25 @@ func (w *signalWatch) line(sig os.Signal) *signalLine {
 	if i := w.find(sig); i >= 0 {
 		return w.lines[i]
 	}
-	line := &signalLine{loop: w.loop, sig: sig, received: make(chan os.Signal, 1), posted: make(chan struct{}, 1)}
+	line := &signalLine{loop: w.loop, sig: sig, number: w.loop.number(), received: make(chan os.Signal, 1), posted: make(chan struct{}, 1)}
+	w.loop.expect(line.post(), line)
 	w.lines = append(w.lines, line)
 	return line
 }
 
 // update makes the goroutine listen to what is wanted now. A signal that comes while
-// there is none waits in its channel.
+// there is none waits in its channel. In a replay nothing listens.
 func (w *signalWatch) update() {
+	replay := w.loop.tape != nil && !w.loop.tape.Listens()
 	changed := false
 	for _, line := range w.lines {
 		if wanted := line.handler != nil || len(line.streams) > 0; wanted != line.listens {
 			line.listens, changed = wanted, true
-			if wanted {
+			switch {
+			case replay:
+			case wanted:
 				signal.Notify(line.received, line.sig)
-			} else {
+			default:
 				signal.Stop(line.received)
 			}
 		}
@@ -288,7 +295,9 @@ func (w *signalWatch) update() {
 	}
 	w.lines = slices.DeleteFunc(w.lines, func(line *signalLine) bool { return !line.listens })
 	if len(w.lines) > 0 {
-		w.stop = w.listen(slices.Clone(w.lines))
+		if !replay {
+			w.stop = w.listen(slices.Clone(w.lines))
+		}
 		return
 	}
 	w.loop.open.remove(&w.registered)
@@ -323,9 +332,16 @@ func (w *signalWatch) listen(lines []*signalLine) (stop func()) {
 	}
 }
 
+func (s *signalLine) post() seam.Post {
+	return seam.Post{Kind: seam.Signal, Site: s.sig.String(), Number: s.number}
+}
+
 // run hands the signal out. From now on another one counts anew.
 func (s *signalLine) run() {
-	<-s.posted
+	select {
+	case <-s.posted:
+	default: // in a replay
+	}
 	for _, stream := range s.streams {
 		stream.receive(s.sig)
 	}

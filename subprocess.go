@@ -136,7 +136,7 @@ func startSubprocess[P SubprocessProtocol](ctx context.Context, op string, facto
 func (s *SubprocessTransport) connect(fd int, end *os.File) error {
 	c, p := newTransport(s.loop, "pipe"), &childPipe{s, fd}
 	c.data = p
-	if err := c.tr.adoptPipe("pipe", end, fd == 0); err != nil {
+	if err := c.tr.useChildPipe(fd, end); err != nil {
 		return err
 	}
 	c.readOnly = fd != 0
@@ -250,7 +250,7 @@ func (s *SubprocessTransport) Pid() int { return s.child.pid() }
 func (s *SubprocessTransport) ReturnCode() (code int, exited bool) { return s.child.returnCode() }
 
 // State is as that of Process.
-func (s *SubprocessTransport) State() *os.ProcessState { return s.child.exitState() }
+func (s *SubprocessTransport) State() *os.ProcessState { return s.child.state }
 
 // PipeTransport returns the transport of descriptor 0, 1 or 2 of the process, nil if
 // that is no pipe (SubprocessTransport.get_pipe_transport). Its protocol must not be

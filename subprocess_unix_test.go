@@ -305,6 +305,14 @@ func TestSubprocessFailures(t *testing.T) {
 		}
 		return nil
 	})
+	withProcesses(t, "the end of the input, and a process that does not read up to it", func(t *testing.T, ctx context.Context) error {
+		c := logs(t, ctx, "read go; exec <&-; exit 3", &asyncio.SubprocessOptions{Stdout: asyncio.DevNull, Stderr: asyncio.DevNull})
+		in := c.transport.PipeTransport(0)
+		in.Write(append([]byte("go\n"), pattern(1<<20)...))
+		in.WriteEOF()
+		c.ends(t, ctx, "exited 3 true, lost, lost 0: EPIPE, made, pause")
+		return nil
+	})
 	withProcesses(t, "mistakes", func(t *testing.T, ctx context.Context) error {
 		factory := func() *childLog { return new(childLog) }
 		_, _, err := asyncio.SubprocessExec[*childLog](ctx, nil, "true", nil, nil)

@@ -406,10 +406,10 @@ var errReaderGone error = &os.SyscallError{Syscall: "write", Err: syscall.EPIPE}
 // readerGone ends a pipe to write to.
 func (t *transport) readerGone() {
 	switch {
-	case t.closing || t.writeErr != nil:
-	case t.out.size > 0:
+	case t.writeErr != nil:
+	case t.out.size > 0: // also after close, which waits for that
 		t.breakWriting(os.NewSyscallError("write", syscall.EPIPE))
-	default:
+	case !t.closing:
 		t.breakWriting(errReaderGone)
 	}
 	t.close()
@@ -630,7 +630,7 @@ func (a target) String() string  { return a.address }
 
 // adopter returns the loop's network as one that takes over what others have opened.
 func (l *EventLoop) adopter() (seam.Adopter, error) {
-	if err := l.untaped("adopt", "what others have opened"); err != nil {
+	if err := l.untaped("adopt", "a connection or listener of others"); err != nil {
 		return nil, err
 	}
 	a, ok := l.net.(seam.Adopter)

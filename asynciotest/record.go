@@ -29,21 +29,30 @@ import (
 // What the network says is ready, and in which order; the bytes, connections and
 // errors that it gives; readings of the clock and of the time of day (asyncio.Now); the
 // seed of asyncio.Rand; the answers to name look-ups; and when the ends of ToThread's
-// functions, thread-safe calls, cancelled contexts and the signals of WithInterrupt
-// arrived at the loop. Of TLS it is the plain text: so a recording holds all that the
-// program was told in confidence, and wants to be kept like that.
+// functions, thread-safe calls, cancelled contexts and signals arrived at the loop. Of
+// TLS it is the plain text: so a recording holds all that the program was told in
+// confidence, and wants to be kept like that.
 //
-// Of what the program writes, the length and a checksum are kept.
+// Of child processes it is their numbers, or why they could not be started, their
+// output, what happened to their input, what became of signals to them, and how and
+// when they exited.
+//
+// Of what the program writes, the length and a checksum are kept, of what it starts the
+// command line, up to 4 KiB of it.
 //
 // # What is not
 //
 // The functions of ToThread run again in a replay, and so does whatever posts
-// thread-safe calls: what they return has to be the same. Child processes, signal
-// handlers, descriptors of others, connections and listeners that were opened
-// elsewhere, pipes, Inbox, the Go channels of Receive and Send, Unix datagrams, and TLS
-// inside TLS cannot be recorded: with WithRecording the functions for them return an
-// error that Is errors.ErrUnsupported (NewInbox panics with it), and SyscallConn of a
-// connection does. So a recording is never silently wrong. Files are sent by copying.
+// thread-safe calls: what they return has to be the same. What runs in this process
+// and reads or writes the other end of a pipe finds nobody there in a replay. What a
+// child process does beside talking to the program, to files for instance, is not done
+// again.
+//
+// Descriptors of others, connections and listeners that were opened elsewhere, Inbox,
+// the Go channels of Receive and Send, Unix datagrams, and TLS inside TLS cannot be
+// recorded: with WithRecording the functions for them return an error that Is
+// errors.ErrUnsupported (NewInbox panics with it), and SyscallConn of a connection
+// does. So a recording is never silently wrong. Files are sent by copying.
 //
 // # Cost
 //
@@ -406,7 +415,7 @@ func (r *recorder) Take(queue func(run any)) {
 		}
 		r.u(1 + uint64(p.Kind))
 		r.u(p.Number)
-		if p.Kind == seam.Call {
+		if hasSite(p.Kind) {
 			r.site(p.Site)
 		}
 		if l, ok := p.run.(*lookup); ok {
@@ -421,7 +430,10 @@ func (r *recorder) Take(queue func(run any)) {
 	r.u(0)
 }
 
-// site writes the name of a function, the first time in full.
+// hasSite reports whether posts of a kind have a Site.
+func hasSite(kind seam.PostKind) bool { return kind == seam.Call || kind == seam.Signal }
+
+// site writes the name of a function or a signal, the first time in full.
 func (r *recorder) site(name string) {
 	n, known := r.sites[name]
 	if !known {

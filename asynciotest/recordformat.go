@@ -11,8 +11,10 @@ import (
 	"fmt"
 	"hash/crc32"
 	"io"
+	"io/fs"
 	"net"
 	"os"
+	"os/exec"
 	"syscall"
 	"time"
 
@@ -32,14 +34,14 @@ import (
 //
 // An entry is a byte that says what it is, an op below, and its fields: unsigned
 // numbers as uvarint, signed ones as varint, text and bytes behind their length.
-// Times are differences to the one before. Connections, listeners and sockets have
-// numbers in the order of their creation. What a program gets is in the entry; what it
+// Times are differences to the one before. Connections, listeners, sockets, pipes and
+// child processes have numbers in the order of their creation. What a program gets is in the entry; what it
 // gives is there as its length and its CRC-32C, or as text if it is short.
 //
 // A recording of a loop that was closed ends with opEnd.
 const (
 	tapeMagic   = "AIOTAPE"
-	tapeVersion = 1
+	tapeVersion = 2
 	frameSize   = 12
 	blockSize   = 64 << 10
 	maxPayload  = blockSize - frameSize
@@ -82,6 +84,13 @@ const (
 	opTLSRead
 	opTLSWrite
 	opTLSDone
+	opPipe
+	opAdopt
+	opChild
+	opChildWatch
+	opChildSignal
+	opChildExits
+	opChildReap
 	opEnd
 )
 
@@ -96,6 +105,9 @@ var opNames = map[op]string{
 	opAccept: "an Accept", opAttach: "the beginning of an accepted connection", opOpenPacket: "a socket for datagrams",
 	opReadFrom: "the reading of a datagram", opWriteTo: "the writing of a datagram", opTLS: "the beginning of TLS",
 	opTLSCall: "a call of TLS", opTLSRead: "a read by TLS", opTLSWrite: "a write by TLS", opTLSDone: "the end of a call of TLS",
+	opPipe: "the opening of a pipe to a child process", opAdopt: "the use of a pipe", opChild: "the start of a child process",
+	opChildWatch: "the watch of a child process", opChildSignal: "a signal to a child process",
+	opChildExits: "the wait for a child process when the loop is closed", opChildReap: "the exit of a child process",
 	opEnd: "the end",
 }
 
@@ -110,7 +122,8 @@ func (o op) String() string {
 func (o op) hasObject() bool {
 	switch o {
 	case opReady, opConnected, opRead, opWrite, opCloseWrite, opClose, opReset, opLocalAddr, opRemoteAddr, opStart,
-		opAccept, opAttach, opReadFrom, opWriteTo, opTLS, opTLSCall, opTLSRead, opTLSWrite, opTLSDone:
+		opAccept, opAttach, opReadFrom, opWriteTo, opTLS, opTLSCall, opTLSRead, opTLSWrite, opTLSDone,
+		opChildWatch, opChildSignal, opChildExits, opChildReap:
 		return true
 	}
 	return false
@@ -156,6 +169,7 @@ type tapeReader interface {
 	bytes() []byte
 	str() string
 	broken(format string, args ...any) // notes that the recording makes no sense
+	fail(err error)                    // notes that it cannot be replayed
 }
 
 // Kinds of errors.
@@ -170,12 +184,19 @@ const (
 	errorDeadline
 	errorIdle
 	errorUnsupported
+	errorProcessDone
+	errorNoProgram
+	errorProgramHere
+	errorNotExist
+	errorPermission
 	errorErrno
 	errorSyscall
 	errorOp
 	errorDNS
 	errorAddr
 	errorUnknownNetwork
+	errorExec
+	errorPath
 	errorText
 	errorBelow       // of a TLS connection: the one that its transport has returned
 	errorAroundBelow // one that wraps that one
@@ -187,7 +208,11 @@ var plainErrors = map[int]error{
 	errorWouldBlock: seam.ErrWouldBlock, errorEOF: io.EOF, errorUnexpectedEOF: io.ErrUnexpectedEOF,
 	errorNetClosed: net.ErrClosed, errorOSClosed: os.ErrClosed, errorCanceled: context.Canceled,
 	errorDeadline: context.DeadlineExceeded, errorIdle: seam.ErrIdle, errorUnsupported: errors.ErrUnsupported,
+	errorProcessDone: os.ErrProcessDone, errorNoProgram: exec.ErrNotFound, errorProgramHere: exec.ErrDot,
+	errorNotExist: fs.ErrNotExist, errorPermission: fs.ErrPermission,
 }
+
+const lastPlain = errorPermission
 
 func putError(w tapeWriter, err error) {
 	if err == nil {
@@ -198,7 +223,7 @@ func putError(w tapeWriter, err error) {
 		w.u(errorWouldBlock)
 		return
 	}
-	for kind := errorEOF; kind <= errorUnsupported; kind++ {
+	for kind := errorEOF; kind <= lastPlain; kind++ {
 		if err == plainErrors[kind] {
 			w.u(uint64(kind))
 			return
@@ -234,6 +259,15 @@ func putError(w tapeWriter, err error) {
 	case net.UnknownNetworkError:
 		w.u(errorUnknownNetwork)
 		w.str(string(e))
+	case *exec.Error:
+		w.u(errorExec)
+		w.str(e.Name)
+		putError(w, e.Err)
+	case *fs.PathError:
+		w.u(errorPath)
+		w.str(e.Op)
+		w.str(e.Path)
+		putError(w, e.Err)
 	default:
 		w.u(errorText)
 		w.str(err.Error())
@@ -249,7 +283,7 @@ func plainCause(err error) error {
 	if errors.As(err, &errno) {
 		return errno
 	}
-	for kind := errorEOF; kind <= errorUnsupported; kind++ {
+	for kind := errorEOF; kind <= lastPlain; kind++ {
 		if errors.Is(err, plainErrors[kind]) {
 			return plainErrors[kind]
 		}
@@ -273,6 +307,10 @@ func takeError(r tapeReader) error {
 		return &net.AddrError{Err: r.str(), Addr: r.str()}
 	case errorUnknownNetwork:
 		return net.UnknownNetworkError(r.str())
+	case errorExec:
+		return &exec.Error{Name: r.str(), Err: takeError(r)}
+	case errorPath:
+		return &fs.PathError{Op: r.str(), Path: r.str(), Err: takeError(r)}
 	case errorText:
 		return &recordedError{text: r.str(), timeout: takeBool(r), cause: takeError(r)}
 	default:

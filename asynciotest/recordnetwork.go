@@ -66,12 +66,17 @@ func (n *recordedNetwork) Close() error {
 
 // A handler hears of an object.
 type handler struct {
-	r  *recorder
-	id uint64
-	h  seam.Handler
+	r     *recorder
+	id    uint64
+	h     seam.Handler
+	early seam.Readiness // before there was a number
 }
 
 func (h *handler) Ready(ready seam.Readiness) {
+	if h.id == 0 {
+		h.early |= ready
+		return
+	}
 	h.r.block = small(small(append(h.r.small(), byte(opReady)), h.id), uint64(ready))
 	h.h.Ready(ready)
 }

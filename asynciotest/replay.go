@@ -34,7 +34,7 @@ var ErrRecordingEnds = errors.New("asynciotest: the recording ends here, without
 type Difference struct {
 	Entry    uint64        // its number in the recording, from 1
 	Time     time.Duration // of the loop
-	Object   string        // the connection, listener or socket; empty if there is none
+	Object   string        // the connection, listener, socket, pipe or child process; empty if there is none
 	Recorded string        // what the program did then
 	Replayed string        // what it does now
 	Stack    string        // of what it does now
@@ -53,12 +53,16 @@ func (d *Difference) Error() string {
 }
 
 // Replay runs main as asyncio.Run does, on what is recorded in r: no connection is
-// opened, no time is waited for, no name looked up. What the program gets is what it
-// got then, in the same order, at the same times of the loop's clock. main and opts,
-// apart from WithRecording, have to be what they were then.
+// opened, no process started, no time waited for, no name looked up. What the program
+// gets is what it got then, in the same order, at the same times of the loop's clock.
+// main and opts, apart from WithRecording, have to be what they were then.
 //
-// What the program writes, where it connects and listens, and which timers it sets is
-// compared with the recording. At the first difference the loop ends, and Replay returns
+// Signals to child processes reach nobody, and the program does not listen to those
+// that this process receives. A file that the program opens and uses as a pipe it opens
+// in a replay, too; it is not read or written, but closed.
+//
+// What the program writes, where it connects and listens, which processes it starts and
+// signals, and which timers it sets is compared with the recording. At the first difference the loop ends, and Replay returns
 // a *Difference; a breakpoint in the function that makes it, (*player).differ, shows
 // the program in that moment. Functions of ToThread, and whoever calls
 // CallSoonThreadsafe and the like, run again; their calls are matched by the function
@@ -338,7 +342,7 @@ func onObject(o *replayed) string {
 // object returns the object of a number, or nil.
 func (p *player) object(id uint64) *replayed {
 	if id == 0 || id > uint64(len(p.objects)) {
-		p.broken("there is no connection %d", id)
+		p.broken("there is no connection or the like with number %d", id)
 		return nil
 	}
 	return p.objects[id-1]
@@ -437,6 +441,8 @@ func waitText(d time.Duration) string {
 	return "for " + d.String()
 }
 
+var windDownTime = time.Second
+
 // windDown is Wait when the replay has failed and the loop is closing: there is nothing
 // to wait for but functions on other goroutines.
 func (p *player) windDown(d time.Duration, external bool) error {
@@ -447,7 +453,7 @@ func (p *player) windDown(d time.Duration, external bool) error {
 		select {
 		case <-p.arrived:
 			return nil
-		case <-time.After(time.Second):
+		case <-time.After(windDownTime):
 		}
 	}
 	return seam.ErrIdle
@@ -507,12 +513,12 @@ func (p *player) Take(queue func(run any)) {
 
 // deliver queues the next post of an entry.
 func (p *player) deliver(kind seam.PostKind, queue func(run any)) {
-	if kind > seam.LookUp {
+	if kind > seam.Signal {
 		p.broken("there are no calls of kind %d", kind)
 		return
 	}
 	name := seam.Post{Kind: kind, Number: p.u()}
-	if kind == seam.Call {
+	if hasSite(kind) {
 		name.Site = p.site()
 	}
 	if kind == seam.LookUp {
@@ -537,7 +543,7 @@ func (p *player) deliver(kind seam.PostKind, queue func(run any)) {
 	}
 }
 
-// site takes the name of a function.
+// site takes the name of a function or a signal.
 func (p *player) site() string {
 	n := p.u()
 	switch known := uint64(len(p.sites)); {
@@ -552,16 +558,21 @@ func (p *player) site() string {
 
 // awaitSteps is how long a replay waits for a call that has been recorded, in steps: a
 // process that is stopped in a debugger takes no more than one.
-const (
-	awaitSteps = 300
-	awaitStep  = 100 * time.Millisecond
-)
+var awaitSteps = 300
+
+const awaitStep = 100 * time.Millisecond
 
 // await returns what is posted under a name, and waits for it.
 func (p *player) await(name seam.Post) any {
 	if run := p.expected[name]; run != nil {
-		delete(p.expected, name)
+		if name.Kind != seam.Signal {
+			delete(p.expected, name)
+		}
 		return run
+	}
+	if name.Kind == seam.Exit || name.Kind == seam.Signal { // they come from the recording alone
+		p.differ(nil, postText(name)+" arrives", "nobody waits for it")
+		return nil
 	}
 	for range awaitSteps {
 		if run := p.take(name); run != nil {
@@ -580,13 +591,16 @@ func (p *player) await(name seam.Post) any {
 			}
 		}
 	}
-	p.differ(nil, postText(name)+" arrives", fmt.Sprintf("it has not come within %v", awaitSteps*awaitStep))
+	p.differ(nil, postText(name)+" arrives", fmt.Sprintf("it has not come within %v", time.Duration(awaitSteps)*awaitStep))
 	return nil
 }
 
 func postText(name seam.Post) string {
-	if name.Kind == seam.Call {
+	switch name.Kind {
+	case seam.Call:
 		return fmt.Sprintf("%v %d of %s", name.Kind, name.Number, name.Site)
+	case seam.Signal:
+		return fmt.Sprintf("%v %q", name.Kind, name.Site)
 	}
 	return fmt.Sprintf("%v %d", name.Kind, name.Number)
 }

@@ -168,6 +168,11 @@ type Adopter interface {
 	// AdoptPacket takes over a socket for datagrams.
 	AdoptPacket(c net.PacketConn, h Handler) (PacketConn, error)
 
+	FileAdopter
+}
+
+// A FileAdopter is what an Adopter is for files.
+type FileAdopter interface {
 	// AdoptFile takes over one end of a pipe, a FIFO, a socket or a character
 	// device. Of a pipe, the half that it has not answers with an error.
 	// CloseWrite of what is no socket is Close. With toWrite, Read is not called,

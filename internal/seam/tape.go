@@ -7,6 +7,7 @@ import (
 	"crypto/tls"
 	"net"
 	"net/netip"
+	"os"
 )
 
 // A Tape stands between a loop and all that comes to it from outside: it writes that
@@ -34,7 +35,7 @@ type Tape interface {
 	Post(p Post, run any)
 
 	// Expect says what is to run when a Post of the name arrives that a replay cannot
-	// make: nobody calls Post for it there.
+	// make: nobody calls Post for it there. A Signal may arrive any number of times.
 	Expect(p Post, run any)
 
 	// Take queues what has been posted, in order.
@@ -49,6 +50,18 @@ type Tape interface {
 	// shall use.
 	TLS(conn Conn, below net.Conn) (net.Conn, func(c TLSConn) TLSConn)
 
+	// Pipe makes a pipe to a child process by open, and returns both ends of it. A
+	// replay has none: those that it returns are nil, and it is them that the AdoptFile
+	// of its Network is given.
+	Pipe(open func() (their, our *os.File, err error)) (their, our *os.File, err error)
+
+	// Start starts a child process by start. command says which.
+	Start(command string, start func() (Child, error)) (Child, error)
+
+	// Listens reports whether the loop has to listen to signals. A replay is given the
+	// Posts that were recorded.
+	Listens() bool
+
 	// Err returns why a run has to end, nil if it has not.
 	Err() error
 
@@ -60,7 +73,7 @@ type Tape interface {
 // A Post names what other goroutines hand to a loop.
 type Post struct {
 	Kind   PostKind
-	Site   string // of a Call: the function that has made it
+	Site   string // of a Call: the function that has made it; of a Signal: its name
 	Number uint64 // by creation on the loop; of a Call by order on its Site
 }
 
@@ -75,11 +88,14 @@ const (
 	Interrupt                 // a signal that WithInterrupt waits for
 	Cancel                    // the end of the context given to a run; 1 if its deadline has passed
 	LookUp                    // the answer to a LookUp
+	Exit                      // the exit of a child process
+	Signal                    // a signal that the program has asked for
 )
 
 // String returns the kind in words.
 func (k PostKind) String() string {
-	return [...]string{"thread-safe call", "function of ToThread", "context", "failure", "interrupt", "end of the run's context", "look-up"}[k]
+	return [...]string{"thread-safe call", "function of ToThread", "context", "failure", "interrupt", "end of the run's context", "look-up",
+		"exit of child process", "signal"}[k]
 }
 
 // A TLSConn is a *tls.Conn.
