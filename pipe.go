@@ -26,7 +26,7 @@ func (t *transport) adoptPipe(op string, f *os.File, toWrite bool) error {
 	}
 	conn, err := a.AdoptFile(f, toWrite, t)
 	if err != nil {
-		return &net.OpError{Op: "open", Net: t.network, Addr: target{t.network, f.Name()}, Err: err}
+		return &net.OpError{Op: "open", Net: t.origin.network, Addr: target{t.origin.network, f.Name()}, Err: err}
 	}
 	t.use(conn)
 	// Whether it is readable will be reported. A FIFO that nobody has opened to write

@@ -24,7 +24,7 @@ func (n *Network) AdoptConn(c net.Conn, h seam.Handler) (seam.Conn, error) {
 	if err != nil {
 		return nil, err
 	}
-	conn := &Conn{fd: int32(fd), net: n, kind: kindOf(fd)}
+	conn := &Conn{fd: int32(fd), net: n, kind: kindOf(fd), local: new(endpoint)}
 	local, _ := unix.Getsockname(fd)
 	remote, err := unix.Getpeername(fd)
 	if err != nil {

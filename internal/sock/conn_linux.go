@@ -258,12 +258,10 @@ func (c *Conn) addresses() *addresses {
 	return c.addrs
 }
 
-// setAddrs keeps the addresses of both ends.
+// setAddrs keeps the addresses of both ends. There is room for the local one.
 func (c *Conn) setAddrs(local, remote unix.Sockaddr) {
-	l, r := endpointOf(local), endpointOf(remote)
-	if l.is() && r.is() {
-		c.local, c.remote = &l, r
-	} else {
+	*c.local, c.remote = endpointOf(local), endpointOf(remote)
+	if !c.local.is() || !c.remote.is() {
 		c.addrs = &addresses{netAddr(local), netAddr(remote)}
 	}
 }

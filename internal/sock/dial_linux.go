@@ -38,8 +38,9 @@ func (n *Network) dialTCP(to, local netip.AddrPort, h seam.Handler) (seam.Conn, 
 		unix.Close(fd)
 		return nil, err
 	}
-	c := &Conn{fd: int32(fd), net: n, kind: tcpSocket, attempt: &attempt{portChosen: local.Port() == 0}}
-	return c.connect(remote, h)
+	d := n.dialed(fd, tcpSocket)
+	d.attempt.portChosen = local.Port() == 0
+	return d.conn.connect(remote, h)
 }
 
 // prepareTCP does to a new socket what comes before connect.
@@ -72,8 +73,7 @@ func (n *Network) dialUnix(path, local string, h seam.Handler) (seam.Conn, error
 			return nil, err
 		}
 	}
-	c := &Conn{fd: int32(fd), net: n, kind: otherSocket, attempt: new(attempt)}
-	return c.connect(remote, h)
+	return n.dialed(fd, otherSocket).conn.connect(remote, h)
 }
 
 func bindUnix(fd int, path string) error {
@@ -88,6 +88,19 @@ func bindUnix(fd int, path string) error {
 type attempt struct {
 	err        error // how it has failed
 	portChosen bool  // the kernel chose the local port
+}
+
+// A dialed is a Conn with what one that was accepted has not: one object.
+type dialed struct {
+	conn    Conn
+	attempt attempt
+	local   endpoint
+}
+
+func (n *Network) dialed(fd int, k kind) *dialed {
+	d := &dialed{conn: Conn{fd: int32(fd), net: n, kind: k}}
+	d.conn.attempt, d.conn.local = &d.attempt, &d.local
+	return d
 }
 
 // connect starts to connect c, or closes it.
@@ -135,7 +148,7 @@ func (c *Conn) Connected() error {
 	}
 	// Dialing a port of this machine where nobody listens can connect a socket
 	// with itself, when the port happens to be the one that the kernel has chosen for it.
-	if err == nil && a.portChosen && c.local != nil && *c.local == c.remote {
+	if err == nil && a.portChosen && *c.local == c.remote {
 		err = os.NewSyscallError("connect", unix.ECONNREFUSED)
 	}
 	if a.err = err; err == nil {

@@ -27,6 +27,7 @@ type Listener struct {
 	kind    kind      // of what it accepts; 0 if that has to be asked
 	local   *endpoint // nil for a unix socket
 	addr    net.Addr
+	peer    sockaddr // of the latest connection
 	file    socketFile
 }
 
@@ -161,7 +162,7 @@ func (l *Listener) Accept() (seam.AcceptedConn, error) {
 		return nil, net.ErrClosed
 	}
 	for {
-		fd, errno := l.net.peer.accept(l.fd)
+		fd, errno := l.peer.accept(l.fd)
 		switch errno {
 		case 0:
 			return l.accepted(fd), nil
@@ -174,13 +175,13 @@ func (l *Listener) Accept() (seam.AcceptedConn, error) {
 	}
 }
 
-// accepted returns the connection fd, which has come from net.peer.
+// accepted returns the connection fd, which peer is the other end of.
 func (l *Listener) accepted(fd int) *Conn {
 	c := &Conn{fd: int32(fd), net: l.net, kind: l.kind}
 	if c.kind == 0 {
 		c.kind = kindOf(fd)
 	}
-	switch peer := &l.net.peer; peer.family() {
+	switch peer := &l.peer; peer.family() {
 	case unix.AF_INET, unix.AF_INET6:
 		c.local, c.remote = l.localOf(fd), peer.endpoint()
 	case unix.AF_UNIX:

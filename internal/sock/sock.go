@@ -15,8 +15,7 @@ var _ seam.Network = (*Network)(nil)
 // goroutine at a time, except for Wake.
 type Network struct {
 	*poll.Poller
-	vector vector   // of the latest Writev; kept to be used again
-	peer   sockaddr // of the latest connection that was accepted
+	vector vector // of the latest Writev; kept to be used again
 }
 
 // New returns a Network. On a system that has none, the error is an
