@@ -34,7 +34,7 @@ func CreateConnection[P BaseProtocol](ctx context.Context, network, address stri
 		opts.discard()
 		return nil, none, err
 	}
-	tr, err := t.open(ctx, "CreateConnection", network, address, opts, func(network string) *transport { return &newTransport(t.loop, network).tr })
+	tr, err := t.open(ctx, "CreateConnection", network, address, opts, func(network string) *transport { return &newTransport(t.loop, originOf(network)).tr })
 	if err != nil {
 		return nil, none, err
 	}
@@ -110,7 +110,7 @@ func ConnectAcceptedSocket[P BaseProtocol](ctx context.Context, conn net.Conn, f
 		return nil, none, err
 	}
 	network := conn.LocalAddr().Network()
-	tr, err := t.adopt(conn, network, func(network string) *transport { return &newTransport(t.loop, network).tr })
+	tr, err := t.adopt(conn, network, func(network string) *transport { return &newTransport(t.loop, originOf(network)).tr })
 	if err != nil {
 		return nil, none, &net.OpError{Op: "accept", Net: network, Err: err}
 	}
@@ -147,7 +147,7 @@ func connectPipe[P BaseProtocol](ctx context.Context, op string, f *os.File, fac
 	if factory == nil {
 		return nil, none, misuse(op, ErrBadArgument, "the factory is nil")
 	}
-	c := newTransport(t.loop, "pipe")
+	c := newTransport(t.loop, originOf("pipe"))
 	c.readOnly = !toWrite
 	if err := c.tr.adoptPipe(op, f, toWrite); err != nil {
 		return nil, none, err

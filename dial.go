@@ -136,7 +136,7 @@ func (t *task) open(ctx context.Context, op, network, address string, opts *Conn
 		return nil, dialError(network, address, err)
 	}
 	if opts.TLS == nil {
-		tr.linger = opts.CloseTimeout
+		tr.setLinger(opts.CloseTimeout)
 	}
 	return tr, nil
 }

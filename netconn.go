@@ -67,8 +67,8 @@ func NetConn(ctx context.Context, r *StreamReader, w *StreamWriter) net.Conn {
 	switch {
 	case r == nil || w == nil:
 		panic(misuse(op, ErrBadArgument, "the reader or the writer is nil"))
-	case r.loop != l || w.loop != l:
-		panic(misuse(op, ErrWrongLoop, "the reader belongs to %s, the writer to %s, the context to %s", r.loop.name, w.loop.name, l.name))
+	case r.loop != l || w.tr.loop != l:
+		panic(misuse(op, ErrWrongLoop, "the reader belongs to %s, the writer to %s, the context to %s", r.loop.name, w.tr.loop.name, l.name))
 	}
 	c := &netConn{ctx: ctx, loop: l, r: r, w: w, local: w.LocalAddr(), remote: w.RemoteAddr()}
 	c.reading = netHalf{conn: c, op: "read", method: "NetConn.Read"}
@@ -166,7 +166,7 @@ func (c *netConn) onLoop(op string, fn func() error) error {
 }
 
 func (c *netConn) error(op string, err error) error {
-	return &net.OpError{Op: op, Net: c.w.tr.network, Source: c.local, Addr: c.remote, Err: err}
+	return &net.OpError{Op: op, Net: c.w.tr.origin.network, Source: c.local, Addr: c.remote, Err: err}
 }
 
 // tryRead reads what is there.
@@ -177,7 +177,7 @@ func (c *netConn) tryRead(p []byte) (int, error) {
 	if len(p) == 0 {
 		return 0, nil
 	}
-	if c.r.source == nil && c.r.err != nil {
+	if c.r.peer == nil && c.r.err != nil {
 		return 0, c.r.err // as in StreamReader.Read it comes before what is buffered
 	}
 	return c.r.readNow(p)
@@ -253,7 +253,7 @@ func (h *netHalf) finish(t *task, p []byte) (n int, err error) {
 			return n, err
 		}
 		if h.writes {
-			err = t.parkIn(ctx, &h.conn.w.drainers)
+			err = t.parkIn(ctx, &h.conn.w.lines().drainers)
 		} else {
 			err = h.conn.r.wait(ctx, t, "Read")
 		}

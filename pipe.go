@@ -34,7 +34,7 @@ func (t *transport) usePipe(f *os.File, name string, toWrite bool) error {
 	}
 	conn, err := a.AdoptFile(f, toWrite, t)
 	if err != nil {
-		return &net.OpError{Op: "open", Net: t.network, Addr: target{t.network, name}, Err: err}
+		return &net.OpError{Op: "open", Net: t.origin.network, Addr: target{t.origin.network, name}, Err: err}
 	}
 	t.use(conn)
 	// Whether it is readable will be reported. A FIFO that nobody has opened to write

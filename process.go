@@ -10,8 +10,6 @@ import (
 	"os"
 	"os/exec"
 	"time"
-
-	"github.com/goasyncio/asyncio/internal/seam"
 )
 
 // Process is a program that was started with streams to talk to it
@@ -83,7 +81,7 @@ func createProcess(ctx context.Context, op string, cmd *exec.Cmd, opts *Subproce
 
 // connect makes a stream of our end of a pipe.
 func (p *Process) connect(fd int, end *os.File) error {
-	w := newStream(p.loop, "pipe", p.limit)
+	w := newStream(p.loop, originOf("pipe"), p.limit)
 	if err := w.tr.useChildPipe(fd, end); err != nil {
 		return err
 	}
@@ -93,29 +91,12 @@ func (p *Process) connect(fd int, end *os.File) error {
 		p.Stdin = w
 		return nil
 	case 1:
-		p.Stdout = w.reader
+		p.Stdout = &w.reader
 	case 2:
-		p.Stderr = w.reader
+		p.Stderr = &w.reader
 	}
-	w.reader.source = &output{&w.tr, w.reader}
+	w.reader.closes = true
 	return nil
-}
-
-// An output is the source of a reader that closes its pipe at the end.
-type output struct {
-	tr     *transport
-	reader *StreamReader
-}
-
-func (o *output) read(p []byte) (int, error) {
-	n, err := o.tr.read(p)
-	if err != nil && err != seam.ErrWouldBlock {
-		if err == io.EOF {
-			o.reader.eof = true // so that closing is not taken for an early end
-		}
-		o.tr.close()
-	}
-	return n, err
 }
 
 func (p *Process) closePipes() {

@@ -22,8 +22,8 @@ func CreateServer[P BaseProtocol](ctx context.Context, network, address string, 
 // A protocolReception serves connections by the protocols that it makes.
 type protocolReception func() BaseProtocol
 
-func (protocolReception) receive(l *EventLoop, network string) *transport {
-	return &newTransport(l, network).tr
+func (protocolReception) receive(l *EventLoop, from *origin) *transport {
+	return &newTransport(l, from).tr
 }
 
 func (protocolReception) needsTask() bool { return false }

@@ -35,9 +35,9 @@ type Transport struct {
 const readRound = 256 << 10
 
 // newTransport returns a transport that is to be opened, without a protocol.
-func newTransport(l *EventLoop, network string) *Transport {
+func newTransport(l *EventLoop, from *origin) *Transport {
 	t := new(Transport)
-	t.tr.init(l, network, t)
+	t.tr.init(l, from, t)
 	return t
 }
 
@@ -154,7 +154,7 @@ func (t *Transport) readOnce() (n int, again bool) {
 	case t.swapped:
 		return 0, true // the buffer is another protocol's
 	}
-	n, err := t.tr.read(p)
+	n, err := t.tr.read(p, t.tr.tls)
 	switch {
 	case n > 0: // an error comes again
 		t.received(p[:n])
@@ -409,11 +409,11 @@ func (t *Transport) SetWriteBufferLimits(high, low int) error {
 }
 
 // WriteBufferLimits returns the marks that SetWriteBufferLimits sets.
-func (t *Transport) WriteBufferLimits() (high, low int) { return t.tr.high, t.tr.low }
+func (t *Transport) WriteBufferLimits() (high, low int) { return t.tr.limits.high, t.tr.limits.low }
 
 // WriteBufferSize returns how many bytes wait to be sent. With TLS they are counted
 // as encrypted.
-func (t *Transport) WriteBufferSize() int { return t.tr.out.size }
+func (t *Transport) WriteBufferSize() int { return t.tr.buffered() }
 
 // StartTLS begins TLS on the connection (loop.start_tls). The calling task suspends
 // for the handshake, during which the protocol is told nothing; ConnectionMade is not

@@ -93,7 +93,7 @@ func (t *task) sendByKernel(ctx context.Context, tr *transport, part filePart) (
 	}
 	room := kernelPiece
 	for {
-		if err := t.awaitSending(ctx, tr, func() bool { return tr.out.size == 0 && tr.writable }); err != nil {
+		if err := t.awaitSending(ctx, tr, func() bool { return tr.out == nil && tr.writable }); err != nil {
 			return sent, err
 		}
 		n := part.next(sent, room)

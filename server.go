@@ -128,10 +128,11 @@ type Server struct {
 	ctx       context.Context // of the tasks, with the values
 	options   ServerOptions
 	network   string
+	origin    *origin // of the connections
 	reception reception
 	listeners []*listener
-	clients   registry // of *transport
-	services  registry // of *service: the tasks of connections
+	clients   int // connections that are open
+	services  int // tasks of connections that have not ended
 	started   bool
 	closed    bool
 	serving   bool // a task is in ServeForever
@@ -141,7 +142,7 @@ type Server struct {
 // A reception is what a server does with the connections that it has accepted.
 type reception interface {
 	// receive returns the transport of a new consumer.
-	receive(l *EventLoop, network string) *transport
+	receive(l *EventLoop, from *origin) *transport
 	// needsTask says whether serve suspends.
 	needsTask() bool
 	// serve serves a connection that is open. An error is reported.
@@ -294,6 +295,10 @@ func (s *Server) start() error {
 	if s.started {
 		return nil
 	}
+	s.origin = &origin{network: s.network, linger: s.options.CloseTimeout, clients: s}
+	if setup := s.options.tls(); setup.config != nil {
+		s.origin.linger = setup.linger()
+	}
 	for _, ln := range s.listeners {
 		if err := ln.listener.Start(); err != nil {
 			return &net.OpError{Op: "listen", Net: s.network, Addr: ln.listener.Addr(), Err: err}
@@ -364,8 +369,7 @@ func (s *Server) closeListeners() error {
 // to it is sent.
 func (s *Server) CloseClients() {
 	s.loop.check("CloseClients")
-	for _, tr := range s.clients.owners() {
-		tr := tr.(*transport)
+	for _, tr := range s.connections() {
 		tr.dismissed = true
 		tr.close()
 	}
@@ -374,11 +378,21 @@ func (s *Server) CloseClients() {
 // AbortClients aborts the connections of the server.
 func (s *Server) AbortClients() {
 	s.loop.check("AbortClients")
-	for _, tr := range s.clients.owners() {
-		tr := tr.(*transport)
+	for _, tr := range s.connections() {
 		tr.dismissed = true
 		tr.abort()
 	}
+}
+
+// connections returns the open connections, the oldest first.
+func (s *Server) connections() []*transport {
+	all := make([]*transport, 0, s.clients)
+	for e := s.loop.open.first; e != nil; e = e.next {
+		if tr, ok := e.owner.(*transport); ok && tr.origin.clients == clientList(s) {
+			all = append(all, tr)
+		}
+	}
+	return all
 }
 
 // Shutdown closes the server and waits until its connections are closed and their
@@ -391,17 +405,17 @@ func (s *Server) Shutdown(ctx context.Context) error {
 	if err != nil {
 		return err
 	}
-	for e := s.services.first; e != nil; e = e.next {
-		if &e.owner.(*service).task == t {
-			return misuse("Shutdown", ErrBadArgument, "called by a handler of the server, which it would wait for")
-		}
+	if sv, ok := t.self.(*service); ok && sv.server == s {
+		return misuse("Shutdown", ErrBadArgument, "called by a handler of the server, which it would wait for")
 	}
 	cerr := s.Close()
-	for s.clients.count+s.services.count > 0 {
+	for s.clients+s.services > 0 {
 		if err := t.parkIn(ctx, &s.closers); err != nil {
 			s.AbortClients()
-			for _, sv := range s.services.owners() {
-				sv.(*service).task.cancel(net.ErrClosed)
+			for _, t := range s.loop.tasks.all() {
+				if sv, ok := t.self.(*service); ok && sv.server == s {
+					t.cancel(net.ErrClosed)
+				}
 			}
 			return err
 		}
@@ -416,7 +430,7 @@ func (s *Server) WaitClosed(ctx context.Context) error {
 	if err != nil {
 		return err
 	}
-	for !s.closed || s.clients.count > 0 {
+	for !s.closed || s.clients > 0 {
 		if err := t.parkIn(ctx, &s.closers); err != nil {
 			return err
 		}
@@ -479,13 +493,13 @@ func (s *Server) checkClosed() {
 
 // String shows where the server listens.
 func (s *Server) String() string {
-	return fmt.Sprintf("<Server %v clients=%d>", s.Addrs(), s.clients.count)
+	return fmt.Sprintf("<Server %v clients=%d>", s.Addrs(), s.clients)
 }
 
 // forget is told that a client's connection is closed.
 func (s *Server) forget(tr *transport) {
 	full := s.full()
-	s.clients.remove(&tr.membership)
+	s.clients--
 	s.checkClosed()
 	if full {
 		for _, ln := range s.listeners {

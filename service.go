@@ -13,17 +13,15 @@ import (
 
 // full reports whether the server must not accept connections now.
 func (s *Server) full() bool {
-	return s.options.MaxConnections > 0 && s.clients.count >= s.options.MaxConnections
+	return s.options.MaxConnections > 0 && s.clients >= s.options.MaxConnections
 }
 
 // accept takes a connection.
 func (s *Server) accept(conn seam.AcceptedConn) {
-	tr := s.reception.receive(s.loop, s.network)
+	tr := s.reception.receive(s.loop, s.origin)
 	tr.use(conn)
 	tr.writable = true
-	tr.linger = s.options.CloseTimeout
-	tr.clients = s
-	s.clients.add(&tr.membership, tr)
+	s.clients++
 	if err := conn.Attach(tr); err != nil {
 		tr.abort()
 		s.report("connection could not be served", err)
@@ -37,7 +35,7 @@ func (s *Server) accept(conn seam.AcceptedConn) {
 	}
 	sv := &service{server: s, tr: tr}
 	sv.initTask(s.loop, s.ctx, sv, s.reception.code(), nil)
-	s.services.add(&sv.listed, sv)
+	s.services++
 	if s.options.TLS != nil {
 		tr.shaking = true // until the task does it, the consumer shall be told nothing
 	}
@@ -48,7 +46,6 @@ func (s *Server) accept(conn seam.AcceptedConn) {
 // A service is the task of one connection.
 type service struct {
 	Task[struct{}]
-	listed registered // in server.services
 	server *Server
 	tr     *transport
 }
@@ -94,7 +91,7 @@ func (e *serviceEnd) run() {
 	if sv.err != nil {
 		sv.tr.abort()
 	}
-	sv.server.services.remove(&sv.listed)
+	sv.server.services--
 	sv.server.checkClosed()
 }
 

@@ -32,13 +32,13 @@ func OpenConnection(ctx context.Context, network, address string, opts *ConnOpti
 		return nil, nil, err
 	}
 	tr, err := t.open(ctx, "OpenConnection", network, address, opts, func(network string) *transport {
-		return &newStream(t.loop, network, opts.Limit).tr
+		return &newStream(t.loop, originOf(network), opts.Limit).tr
 	})
 	if err != nil {
 		return nil, nil, err
 	}
 	w := tr.consumer.(*StreamWriter)
-	return w.reader, w, nil
+	return &w.reader, w, nil
 }
 
 // OpenReadPipe reads from a pipe, a FIFO, a socket or a character device, a
@@ -51,7 +51,7 @@ func OpenReadPipe(ctx context.Context, f *os.File) (*StreamReader, error) {
 	if err != nil {
 		return nil, err
 	}
-	return w.reader, nil
+	return &w.reader, nil
 }
 
 // OpenWritePipe writes to what OpenReadPipe reads from. When the reader of a pipe
@@ -65,7 +65,7 @@ func openPipe(ctx context.Context, op string, f *os.File, toWrite bool) (*Stream
 	if err != nil {
 		return nil, err
 	}
-	w := newStream(t.loop, "pipe", 0)
+	w := newStream(t.loop, originOf("pipe"), 0)
 	if err := w.tr.adoptPipe(op, f, toWrite); err != nil {
 		return nil, err
 	}

@@ -34,24 +34,18 @@ const defaultLimit = 64 << 10
 // return 0 and nil, and a wait that began in between is forgotten. One task at a time
 // is the rule.
 type StreamReader struct {
-	loop   *EventLoop
-	limit  int
-	source source // nil if it is fed by hand
-	peer   *StreamWriter
+	loop  *EventLoop
+	peer  *StreamWriter // of the same connection; nil if it is fed by hand
+	limit int
 
-	lent     []byte // the buffer that the last ReadSome gave away, until the next call
 	buf      []byte // what has arrived is buf[start:]
 	start    int
-	consumed uint64 // how many bytes have left buf
+	consumed uint32 // how often bytes have left buf
+	lent     bool   // the last ReadSome gave away buf, until the next call
 	eof      bool
+	closes   bool // the connection is closed as soon as its end was read
 	err      error
 	waiter   *waiter // of the task that waits
-}
-
-// A source is where a reader gets bytes from. It never blocks: it returns
-// seam.ErrWouldBlock, and calls the reader's notify when another try is worthwhile.
-type source interface {
-	read(p []byte) (int, error)
 }
 
 // NewStreamReader returns a reader that is fed by hand, with FeedData, FeedEOF
@@ -160,7 +154,7 @@ func (r *StreamReader) SetError(err error) error {
 
 func (r *StreamReader) feedable(op string) error {
 	switch {
-	case r.source != nil:
+	case r.peer != nil:
 		return misuse(op, ErrBadArgument, "this reader belongs to a connection")
 	case !r.loop.mine():
 		return r.loop.elsewhere(op)
@@ -183,7 +177,7 @@ func (r *StreamReader) Read(ctx context.Context, p []byte) (int, error) {
 		if err = r.wait(ctx, t, "Read"); err != nil {
 			return 0, err
 		}
-		if r.source == nil && r.Buffered() == 0 && !r.eof {
+		if r.peer == nil && r.Buffered() == 0 && !r.eof {
 			return 0, nil // another task was faster; asyncio does not wait twice
 		}
 	}
@@ -201,10 +195,10 @@ func (r *StreamReader) readNow(p []byte) (int, error) {
 			return 0, r.err
 		case r.eof:
 			return 0, io.EOF
-		case r.source == nil:
+		case r.peer == nil:
 			return 0, seam.ErrWouldBlock
 		}
-		n, err := r.source.read(p)
+		n, err := r.peer.tr.read(p, r.peer.tr.tls)
 		if n > 0 {
 			return n, nil
 		}
@@ -226,7 +220,7 @@ func (r *StreamReader) ReadSome(ctx context.Context) ([]byte, error) {
 	t, err := r.begin(ctx, "ReadSome")
 	for err == nil {
 		var data []byte
-		if data, err = r.someNow(); err != seam.ErrWouldBlock {
+		if data, err = r.someNow(); data != nil || err != nil {
 			return data, err
 		}
 		err = r.wait(ctx, t, "ReadSome")
@@ -234,31 +228,32 @@ func (r *StreamReader) ReadSome(ctx context.Context) ([]byte, error) {
 	return nil, err
 }
 
-// someNow is ReadSome without waiting: it returns seam.ErrWouldBlock if there is
-// nothing. What needs much of the stack is kept away from the frames that wait, here
-// and elsewhere: a coroutine that needs no more than 1.2 KB has a stack of 2 KB, not 4.
+// someNow is ReadSome without waiting: it returns nil if there is nothing. What needs
+// much of the stack is kept away from the frames that wait, here and elsewhere: a
+// coroutine that needs no more than 1.1 KB has a stack of 2 KB, not 4.
 func (r *StreamReader) someNow() ([]byte, error) {
 	for {
-		switch n := r.Buffered(); {
-		case n > 0:
-			data := r.buf[r.start:]
-			r.lent, r.buf, r.start = r.buf, nil, 0
-			r.consumed += uint64(n)
-			return data, nil
+		switch {
+		case r.Buffered() > 0:
+			return r.lendRest(), nil
 		case r.err != nil:
 			return nil, r.err
 		case r.eof:
 			return nil, io.EOF
-		case r.source == nil:
-			return nil, seam.ErrWouldBlock
+		case r.peer == nil:
+			return nil, nil
+		}
+		tr := &r.peer.tr
+		if !tr.mayHold() && !tr.closing {
+			return nil, nil
 		}
 		scratch := r.loop.readScratch()
-		n, err := r.source.read(scratch)
+		n, err := tr.read(scratch, tr.tls)
 		if n > 0 {
 			return r.lend(scratch, n), nil
 		}
 		if err == seam.ErrWouldBlock {
-			return nil, err
+			return nil, nil
 		}
 		if err = r.fail(err); err != nil {
 			return nil, err
@@ -271,18 +266,31 @@ func (r *StreamReader) someNow() ([]byte, error) {
 func (r *StreamReader) lend(scratch []byte, n int) []byte {
 	if n > smallBuffer {
 		r.loop.scratch = nil
-		r.lent = scratch
+		r.buf = scratch[:n]
 	} else {
-		r.lent = append(r.loop.borrowBuffer(), scratch[:n]...)
+		r.buf = append(r.loop.borrowBuffer(), scratch[:n]...)
 	}
-	return r.lent[:n]
+	r.lent, r.start = true, n
+	return r.buf
+}
+
+// lendRest gives away what is buffered.
+func (r *StreamReader) lendRest() []byte {
+	data := r.buf[r.start:]
+	r.consumed++
+	if r.peer == nil {
+		r.buf, r.start = nil, 0 // for good: it may be fed before the next call
+	} else {
+		r.lent, r.start = true, len(r.buf)
+	}
+	return data
 }
 
 // takeBack ends the validity of what ReadSome gave away.
 func (r *StreamReader) takeBack() {
-	if r.lent != nil {
-		r.loop.returnBuffer(r.lent)
-		r.lent = nil
+	if r.lent {
+		r.lent = false
+		r.release()
 	}
 }
 
@@ -355,14 +363,14 @@ func (r *StreamReader) ReadUntil(ctx context.Context, separators ...[]byte) ([]b
 // A search is how far ReadUntil has come.
 type search struct {
 	searched int    // no separator begins before this offset
-	from     uint64 // consumed, when that was found
+	from     uint32 // consumed, when that was found
 }
 
 // untilNow is ReadUntil of what is buffered: it returns seam.ErrWouldBlock if there is
 // no separator yet.
 func (r *StreamReader) untilNow(separators [][]byte, s *search) ([]byte, error) {
 	shortest, longest := lengths(separators)
-	if r.source != nil && r.consumed != s.from {
+	if r.peer != nil && r.consumed != s.from {
 		// Another task had its turn first. A reader that is fed by hand goes
 		// on where it was all the same, as CPython's does.
 		s.searched, s.from = 0, r.consumed
@@ -517,7 +525,7 @@ func (r *StreamReader) begin(ctx context.Context, op string) (*task, error) {
 		return nil, r.foreign(op, t)
 	}
 	r.takeBack()
-	if r.err != nil && (r.source == nil || errors.Is(r.err, net.ErrClosed)) {
+	if r.err != nil && (r.peer == nil || errors.Is(r.err, net.ErrClosed)) {
 		return nil, r.err
 	}
 	return t, nil
@@ -540,13 +548,13 @@ func (r *StreamReader) fill(ctx context.Context, t *task, op string, want int) e
 // fillNow is fill without waiting: it returns seam.ErrWouldBlock if there is nothing.
 func (r *StreamReader) fillNow(want int) error {
 	switch {
-	case r.source == nil:
+	case r.peer == nil:
 		return seam.ErrWouldBlock
 	case r.err != nil:
 		return r.err
 	}
 	r.grow(want)
-	n, err := r.source.read(r.buf[len(r.buf):cap(r.buf)])
+	n, err := r.peer.tr.read(r.buf[len(r.buf):cap(r.buf)], r.peer.tr.tls)
 	switch {
 	case n > 0:
 		r.buf = r.buf[:len(r.buf)+n]
@@ -562,11 +570,15 @@ func (r *StreamReader) fillNow(want int) error {
 // fail takes note of the end of the stream, for which it returns nil, or of its error.
 func (r *StreamReader) fail(err error) error {
 	if err == io.EOF {
-		r.eof = true
-		return nil
+		r.eof, err = true, nil
+	} else {
+		err = r.peer.error("read", err)
+		r.err = err
 	}
-	r.err = r.peer.error("read", err)
-	return r.err
+	if r.closes {
+		r.peer.tr.close()
+	}
+	return err
 }
 
 // wait suspends t until something has changed.
@@ -576,24 +588,25 @@ func (r *StreamReader) wait(ctx context.Context, t *task, op string) error {
 	}
 	w := t.arm()
 	r.waiter = w
-	if r.source == nil {
+	if r.peer == nil {
 		err := t.park(ctx, w)
 		r.waiter = nil
 		return err
 	}
 	w.far = true
 	r.loop.onNetwork++
-	defer r.waited()
-	err := t.park(ctx, w)
+	err := t.suspend(ctx, w)
+	r.loop.onNetwork--
 	w.far = false
+	if err == nil {
+		return w.err
+	}
+	w.done = true
 	if r.waiter == w {
 		r.waiter = nil
 	}
 	return err
 }
-
-// waited is called when a wait for the source has ended, also by Goexit.
-func (r *StreamReader) waited() { r.loop.onNetwork-- }
 
 func (r *StreamReader) occupied(op string, t *task) error {
 	return misuse(op, ErrConcurrentRead, "%s reads, %s has to wait until it is done", r.waiter.task.Name(), t.Name())
@@ -620,7 +633,7 @@ func (r *StreamReader) take(n int) []byte {
 	if n == r.Buffered() && n >= len(r.buf)/2 && n > smallBuffer {
 		data := r.buf[r.start:] // hand over the buffer itself
 		r.buf, r.start = nil, 0
-		r.consumed += uint64(n)
+		r.consumed++
 		return data
 	}
 	data := bytes.Clone(r.buf[r.start : r.start+n])
@@ -628,8 +641,16 @@ func (r *StreamReader) take(n int) []byte {
 	return data
 }
 
+// early takes what was read ahead.
+func (r *StreamReader) early() []byte {
+	if r.Buffered() == 0 {
+		return nil // the buffer may be lent
+	}
+	return r.take(r.Buffered())
+}
+
 func (r *StreamReader) consume(n int) {
-	r.consumed += uint64(n)
+	r.consumed++
 	r.start += n
 	if r.start == len(r.buf) {
 		r.release()
@@ -674,7 +695,7 @@ func (r *StreamReader) compact() {
 
 // release gives an empty buffer back.
 func (r *StreamReader) release() {
-	if r.source != nil {
+	if r.peer != nil {
 		r.loop.returnBuffer(r.buf)
 		r.buf = nil
 	} else {

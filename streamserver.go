@@ -38,8 +38,8 @@ type streamReception struct {
 	handler Handler
 }
 
-func (s *streamReception) receive(l *EventLoop, network string) *transport {
-	return &newStream(l, network, s.limit).tr
+func (s *streamReception) receive(l *EventLoop, from *origin) *transport {
+	return &newStream(l, from, s.limit).tr
 }
 
 func (s *streamReception) needsTask() bool { return true }
@@ -49,7 +49,7 @@ func (s *streamReception) code() codePlace { return placeOf(s.handler) }
 func (s *streamReception) serve(ctx context.Context, tr *transport) error {
 	w := tr.consumer.(*StreamWriter)
 	defer w.left()
-	err := s.handler(ctx, w.reader, w)
+	err := s.handler(ctx, &w.reader, w)
 	w.tr.served = true
 	w.Close()
 	return err
@@ -63,6 +63,6 @@ func (w *StreamWriter) left() {
 	}
 	w.tr.abort()
 	if p := recover(); p != nil {
-		w.loop.CallExceptionHandler(&ErrorContext{Message: "panic in the handler of a connection", Err: &PanicError{Value: p, Stack: stack()}, Source: w})
+		w.tr.loop.CallExceptionHandler(&ErrorContext{Message: "panic in the handler of a connection", Err: &PanicError{Value: p, Stack: stack()}, Source: w})
 	}
 }

@@ -16,33 +16,40 @@ import (
 //
 // After Close, and after the sending half has broken, every write returns an error.
 type StreamWriter struct {
-	loop     *EventLoop
-	tr       transport
-	reader   *StreamReader
-	drainers []*waiter // tasks in Drain
-	closers  []*waiter // tasks in WaitClosed
+	tr      transport
+	reader  StreamReader
+	waiting *waiting // nil if nobody ever was
 }
 
-// newStream makes both halves of a connection that is to be opened.
-func newStream(l *EventLoop, network string, limit int) *StreamWriter {
-	both := new(struct {
-		w StreamWriter
-		r StreamReader
-	})
-	w := &both.w
-	w.loop = l
-	w.tr.init(l, network, w)
-	w.reader = &both.r
+// waiting are the tasks that wait for a writer.
+type waiting struct {
+	drainers []*waiter // in Drain
+	closers  []*waiter // in WaitClosed
+}
+
+// newStream makes both halves of a connection that is to be opened. It is one object,
+// and not larger than 256 bytes, since a server may have many that are idle.
+func newStream(l *EventLoop, from *origin, limit int) *StreamWriter {
+	w := new(StreamWriter)
+	w.tr.init(l, from, w)
 	w.reader.init(l, limit)
-	w.reader.source, w.reader.peer = &w.tr, w
+	w.reader.peer = w
 	return w
+}
+
+// lines returns the lines of tasks that wait, to wait in one of them.
+func (w *StreamWriter) lines() *waiting {
+	if w.waiting == nil {
+		w.waiting = new(waiting)
+	}
+	return w.waiting
 }
 
 // Write sends p, or keeps a copy of what there is no room for. It never suspends.
 // It allocates nothing as long as the peer keeps up.
 func (w *StreamWriter) Write(p []byte) (int, error) {
-	if !w.loop.mine() {
-		return 0, w.loop.elsewhere("Write")
+	if !w.tr.loop.mine() {
+		return 0, w.tr.loop.elsewhere("Write")
 	}
 	if err := w.tr.write(p); err != nil {
 		return 0, w.error("write", err)
@@ -56,22 +63,22 @@ func (w *StreamWriter) WriteString(s string) (int, error) { return w.Write([]byt
 // WriteLines writes several buffers, on a plain connection by one system call if
 // there is room. It adds no newlines.
 func (w *StreamWriter) WriteLines(lines [][]byte) error {
-	if !w.loop.mine() {
-		return w.loop.elsewhere("WriteLines")
+	if !w.tr.loop.mine() {
+		return w.tr.loop.elsewhere("WriteLines")
 	}
 	return w.error("write", w.tr.writev(lines))
 }
 
 // Buffered returns how many bytes wait to be sent.
-func (w *StreamWriter) Buffered() int { return w.tr.out.size }
+func (w *StreamWriter) Buffered() int { return w.tr.buffered() }
 
 // SetWriteBufferLimits sets from how many waiting bytes on Drain waits, and down
 // to how many (64 KiB and 16 KiB by default). With 0 and 0 Drain waits until all
 // is sent. It returns a *UsageError unless 0 <= low <= high.
 func (w *StreamWriter) SetWriteBufferLimits(high, low int) error {
 	switch {
-	case !w.loop.mine():
-		return w.loop.elsewhere("SetWriteBufferLimits")
+	case !w.tr.loop.mine():
+		return w.tr.loop.elsewhere("SetWriteBufferLimits")
 	case low < 0 || high < low:
 		return misuse("SetWriteBufferLimits", ErrBadArgument, "high is %d, low is %d", high, low)
 	}
@@ -88,7 +95,7 @@ func (w *StreamWriter) Drain(ctx context.Context) error {
 	if err != nil {
 		return err
 	}
-	if t.loop != w.loop {
+	if t.loop != w.tr.loop {
 		return w.foreign("Drain", t)
 	}
 	for {
@@ -100,22 +107,22 @@ func (w *StreamWriter) Drain(ctx context.Context) error {
 		case !w.tr.full:
 			return nil
 		}
-		if err := t.parkIn(ctx, &w.drainers); err != nil {
+		if err := t.parkIn(ctx, &w.lines().drainers); err != nil {
 			return err
 		}
 	}
 }
 
 func (w *StreamWriter) foreign(op string, t *task) error {
-	return misuse(op, ErrWrongLoop, "the stream belongs to %s, the running task to %s", w.loop.name, t.loop.name)
+	return misuse(op, ErrWrongLoop, "the stream belongs to %s, the running task to %s", w.tr.loop.name, t.loop.name)
 }
 
 // WriteEOF ends the sending half when all is sent: the peer reads the end, and
 // can still send. Writes return net.ErrClosed from now on. Over TLS it sends the
 // alert that ends the stream.
 func (w *StreamWriter) WriteEOF() error {
-	if !w.loop.mine() {
-		return w.loop.elsewhere("WriteEOF")
+	if !w.tr.loop.mine() {
+		return w.tr.loop.elsewhere("WriteEOF")
 	}
 	return w.error("close", w.tr.writeEOF())
 }
@@ -127,8 +134,8 @@ func (w *StreamWriter) WriteEOF() error {
 // longer than ConnOptions.TLSShutdownTimeout or its like says: a socket that is closed
 // before may lose what is on its way.
 func (w *StreamWriter) Close() error {
-	if !w.loop.mine() {
-		return w.loop.elsewhere("Close")
+	if !w.tr.loop.mine() {
+		return w.tr.loop.elsewhere("Close")
 	}
 	w.tr.close()
 	return nil
@@ -137,10 +144,10 @@ func (w *StreamWriter) Close() error {
 // Abort closes the connection at once. What was not sent is dropped, and the
 // peer sees a reset. A connection that is closed already it leaves alone.
 func (w *StreamWriter) Abort() {
-	if w.loop.mine() && w.tr.closed {
+	if w.tr.loop.mine() && w.tr.closed {
 		return // its loop may be closed too
 	}
-	w.loop.check("Abort")
+	w.tr.loop.check("Abort")
 	w.tr.abort()
 }
 
@@ -154,11 +161,11 @@ func (w *StreamWriter) WaitClosed(ctx context.Context) error {
 	if err != nil {
 		return err
 	}
-	if t.loop != w.loop {
+	if t.loop != w.tr.loop {
 		return w.foreign("WaitClosed", t)
 	}
 	for !w.tr.closed {
-		if err := t.parkIn(ctx, &w.closers); err != nil {
+		if err := t.parkIn(ctx, &w.lines().closers); err != nil {
 			return err
 		}
 	}
@@ -180,7 +187,7 @@ func (w *StreamWriter) StartTLS(ctx context.Context, config *tls.Config, opts *T
 	if reads := w.reader.waiter; reads != nil {
 		return misuse("StartTLS", ErrConcurrentRead, "%s reads", reads.task.Name())
 	}
-	return w.tr.startTLS(ctx, config, opts, func() []byte { return w.reader.take(w.reader.Buffered()) })
+	return w.tr.startTLS(ctx, config, opts, w.reader.early)
 }
 
 // LocalAddr returns the address of this end; it answers after Close too.
@@ -202,12 +209,18 @@ func (w *StreamWriter) String() string { return w.tr.text("StreamWriter") }
 
 func (w *StreamWriter) readReady() { w.reader.notify() }
 
-func (w *StreamWriter) writeReady() { wakeAll(&w.drainers) }
+func (w *StreamWriter) writeReady() {
+	if w.waiting != nil {
+		wakeAll(&w.waiting.drainers)
+	}
+}
 
 func (w *StreamWriter) connectionLost() {
 	w.reader.lost()
-	wakeAll(&w.drainers)
-	wakeAll(&w.closers)
+	if w.waiting != nil {
+		wakeAll(&w.waiting.drainers)
+		wakeAll(&w.waiting.closers)
+	}
 }
 
 func (w *StreamWriter) error(op string, err error) error { return w.tr.error(op, err) }

@@ -134,7 +134,7 @@ func startSubprocess[P SubprocessProtocol](ctx context.Context, op string, facto
 
 // connect makes a transport of our end of a pipe.
 func (s *SubprocessTransport) connect(fd int, end *os.File) error {
-	c, p := newTransport(s.loop, "pipe"), &childPipe{s, fd}
+	c, p := newTransport(s.loop, originOf("pipe")), &childPipe{s, fd}
 	c.data = p
 	if err := c.tr.useChildPipe(fd, end); err != nil {
 		return err

@@ -111,9 +111,7 @@ func (t *task) suspend(ctx context.Context, w awaited) error {
 	if t.interrupt {
 		t.interrupt = false
 		if t.forced == refusals { // the machine has been switched off: not one line more
-			t.forced = 1
-			t.loop.timers.Remove(&t.alarm) // for deferred functions, which may want to sleep
-			runtime.Goexit()
+			t.exit()
 		}
 		if err == nil {
 			err = errPlainCancel
@@ -300,12 +298,21 @@ func (t *task) refuse(w awaited) error {
 		f.removeCallback(t)
 	}
 	if t.forced++; t.forced > refusals {
-		t.forced = 1                   // for the awaits of deferred functions,
-		t.loop.timers.Remove(&t.alarm) // which may want to sleep
-		runtime.Goexit()
+		t.exit()
 	}
 	t.delivered = t.requests
 	return &CancelledError{Cause: errForced}
+}
+
+// exit leaves the coroutine by Goexit, in the middle of an await.
+func (t *task) exit() {
+	t.forced = 1                   // for the awaits of deferred functions,
+	t.loop.timers.Remove(&t.alarm) // which may want to sleep
+	if t.own.far {
+		t.own.far = false
+		t.loop.onNetwork--
+	}
+	runtime.Goexit()
 }
 
 var errForced = errors.New("the loop is closing and has ended the task by force")
@@ -322,7 +329,7 @@ func (t *task) force() {
 type waiter struct {
 	task *task
 	done bool
-	far  bool // the network ends the wait: see drive
+	far  bool // the network ends the wait, which onNetwork counts: see drive
 	err  error
 }
 

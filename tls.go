@@ -3,6 +3,7 @@
 package asyncio
 
 import (
+	"cmp"
 	"context"
 	"crypto/tls"
 	"errors"
@@ -32,6 +33,8 @@ type tlsLayer struct {
 	early  []byte    // what had arrived before TLS began
 	broken error     // a function of the config has panicked in a read
 
+	answers int // bytes that wait to be sent, at most, that it has written because of reads
+
 	// While the handshake runs.
 	task *task
 	ctx  context.Context
@@ -59,6 +62,9 @@ func (s *tlsSetup) check(op string) error {
 	return nil
 }
 
+// linger is how long a close may take.
+func (s *tlsSetup) linger() time.Duration { return cmp.Or(s.shutdown, defaultShutdownTimeout) }
+
 // TLSOptions are the options of StartTLS. The zero value, or nil, has the defaults.
 type TLSOptions struct {
 	// Server makes this end the server. It is that anyway on a connection that a
@@ -84,13 +90,13 @@ func (t *transport) startTLS(ctx context.Context, config *tls.Config, opts *TLSO
 	if opts == nil {
 		opts = new(TLSOptions)
 	}
-	s := tlsSetup{config: config, server: opts.Server || t.clients != nil, handshake: opts.HandshakeTimeout, shutdown: opts.ShutdownTimeout}
+	s := tlsSetup{config: config, server: opts.Server || t.origin.clients != nil, handshake: opts.HandshakeTimeout, shutdown: opts.ShutdownTimeout}
 	switch err := s.check(op); {
 	case err != nil:
 		return err
 	case task.loop != t.loop:
 		return misuse(op, ErrWrongLoop, "the connection belongs to %s, the running task to %s", t.loop.name, task.loop.name)
-	case t.network == "pipe":
+	case t.origin.network == "pipe":
 		return misuse(op, ErrBadArgument, "%v is a pipe", t.consumer)
 	case config == nil:
 		return misuse(op, ErrBadArgument, "the config is nil")
@@ -129,9 +135,7 @@ func (t *task) secure(ctx context.Context, tr *transport, s tlsSetup, early []by
 		layer.conn = taped(tls.Client(below, config))
 	}
 	tr.tls = layer
-	if tr.linger = s.shutdown; tr.linger == 0 {
-		tr.linger = defaultShutdownTimeout
-	}
+	tr.setLinger(s.linger())
 	limit := s.handshake
 	if limit == 0 {
 		limit = defaultHandshakeTimeout
@@ -285,7 +289,7 @@ func (l *tlsLayer) receive(p []byte) (int, error) {
 	if l.below != nil {
 		return l.below.read(p)
 	}
-	return l.tr.receive(p)
+	return l.tr.read(p, nil)
 }
 
 // Read is what crypto/tls reads from.
@@ -349,14 +353,14 @@ func (t *transport) readTLS(p []byte) (int, error) {
 	}
 	// How many of the bytes that wait are answers is not known, but it is not
 	// more than there were and than there are.
-	t.answers = min(t.answers, t.out.size)
-	if t.answers > maxAnswers {
+	layer, before := t.tls, t.buffered()
+	layer.answers = min(layer.answers, before)
+	if layer.answers > maxAnswers {
 		t.choked = true
 		return 0, seam.ErrWouldBlock
 	}
-	before := t.out.size
-	n, err := t.tls.read(p)
-	t.answers += max(0, t.out.size-before)
+	n, err := layer.read(p)
+	layer.answers += max(0, t.buffered()-before)
 	return n, err
 }
 
@@ -447,7 +451,7 @@ func (t *transport) collect(p []byte) error {
 		return err
 	}
 	t.cork()
-	if len(p) > corkSize || t.out.size > 0 {
+	if len(p) > corkSize || t.out != nil {
 		return t.sendNow(p)
 	}
 	return t.collect(p)

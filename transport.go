@@ -32,7 +32,8 @@ import (
 // # TLS
 //
 // With TLS, read and write go through the topmost layer, which calls receive and
-// send of the layer below it, at the bottom those of the transport.
+// send of the layer below it, at the bottom send of the transport, and read without
+// a layer.
 type transport struct {
 	// What each message needs comes first, and together.
 	loop     *EventLoop
@@ -62,19 +63,26 @@ type transport struct {
 	corked     bool // with TLS: records are collected
 	choked     bool // answers are too many: reads wait until out is empty
 
-	out       writeBuffer
-	writeErr  error   // why the sending half is broken
-	opener    *waiter // of the task that connects, shakes hands, waits for ConnectionMade, or sends a file
-	high, low int
+	out      *writeBuffer // nil if nothing waits to be sent
+	limits   *limits
+	writeErr error   // why the sending half is broken
+	opener   *waiter // of the task that connects, shakes hands, waits for ConnectionMade, or sends a file
 
-	registered            // in loop.open
-	network    string     // for errors: "tcp", "unix", "pipe"
-	clients    clientList // that of the server that accepted it, or nil
-	membership registered // in the registry of clients
-	answers    int        // bytes in out, at most, that TLS has written because of reads
-	linger     time.Duration
-	lingering  *TimerHandle // ends a close that takes longer than linger
+	registered              // in loop.open
+	origin     *origin      // shared with others; it is replaced, not changed
+	lingering  *TimerHandle // ends a close that takes longer than origin.linger
 }
+
+// An origin is what the connections of one server have in common, or those that were
+// opened in the same way.
+type origin struct {
+	network string        // for errors: "tcp", "unix", "pipe"
+	linger  time.Duration // how long a close may take, if that is limited
+	clients clientList    // that of the server that accepted them, or nil
+}
+
+// limits are the marks of a write buffer. They are not changed, but replaced.
+type limits struct{ high, low int }
 
 // A consumer is what a transport reports to: a stream or a protocol.
 type consumer interface {
@@ -98,10 +106,40 @@ const (
 	writeRound = 1 << 20 // what one connection may write from its buffer in one pass
 )
 
+var defaultLimits = limits{defaultHigh, defaultLow}
+
+// origins are those of connections about which there is nothing else to say.
+var origins = map[string]*origin{"tcp": {network: "tcp"}, "tcp4": {network: "tcp4"}, "tcp6": {network: "tcp6"}, "unix": {network: "unix"}, "pipe": {network: "pipe"}}
+
+// originOf returns the origin of a connection that is opened.
+func originOf(network string) *origin {
+	if o := origins[network]; o != nil {
+		return o
+	}
+	return &origin{network: network}
+}
+
 // init prepares a transport, which may be part of its consumer.
-func (t *transport) init(l *EventLoop, network string, c consumer) {
-	t.loop, t.network, t.consumer = l, network, c
-	t.high, t.low = defaultHigh, defaultLow
+func (t *transport) init(l *EventLoop, from *origin, c consumer) {
+	t.loop, t.origin, t.consumer = l, from, c
+	t.limits = &defaultLimits
+}
+
+// setLinger limits how long a close may take.
+func (t *transport) setLinger(d time.Duration) {
+	if t.origin.linger != d {
+		changed := *t.origin
+		changed.linger = d
+		t.origin = &changed
+	}
+}
+
+// buffered returns how many bytes wait to be sent.
+func (t *transport) buffered() int {
+	if t.out == nil {
+		return 0
+	}
+	return t.out.size
 }
 
 // String is that of the consumer.
@@ -143,7 +181,9 @@ func (t *transport) run() {
 	}
 	if events&(seam.Writable|seam.Failed) != 0 {
 		t.writable = true
-		t.flush()
+		if t.out != nil || t.sending {
+			t.flush()
+		}
 	}
 	if events&(seam.Readable|seam.HungUp|seam.Failed) != 0 && !t.closed && !t.oneWay {
 		t.readable = true
@@ -174,21 +214,16 @@ func (t *transport) wakeOpener() {
 // mayHold reports whether a read may give something.
 func (t *transport) mayHold() bool { return t.readable || t.tls != nil }
 
-// read reads what is there, in plain text. It returns seam.ErrWouldBlock if that is
-// nothing; the consumer is then told when there is something.
-func (t *transport) read(p []byte) (int, error) {
-	if t.tls != nil {
+// read reads what is there, in plain text if layer is t.tls, and as it came if it is
+// nil. It returns seam.ErrWouldBlock if that is nothing; the consumer is then told when
+// there is something.
+func (t *transport) read(p []byte, layer *tlsLayer) (int, error) {
+	switch {
+	case layer != nil:
 		return t.readTLS(p)
-	}
-	return t.receive(p)
-}
-
-// receive reads what is there as it came.
-func (t *transport) receive(p []byte) (int, error) {
-	if t.closing || t.closed {
+	case t.closing || t.closed:
 		return 0, net.ErrClosed
-	}
-	if !t.readable {
+	case !t.readable:
 		return 0, seam.ErrWouldBlock
 	}
 	n, err := t.conn.Read(p)
@@ -197,12 +232,12 @@ func (t *transport) receive(p []byte) (int, error) {
 		// A short read by itself does not tell that nothing is left: a terminal gives a
 		// line at a time, a Unix socket stops behind descriptors, TCP before urgent data.
 		return n, nil
+	case n > 0: // and seam.ErrWouldBlock
+		t.readable = false
+		return n, nil
 	case err == seam.ErrWouldBlock:
 		t.readable = false
-		if n > 0 {
-			err = nil
-		}
-		return n, err
+		return 0, err
 	}
 	t.over = true
 	if err == io.EOF && t.writeErr != nil && !errors.Is(t.writeErr, syscall.EPIPE) {
@@ -242,14 +277,14 @@ func (t *transport) send(p []byte) error {
 	if err := t.writing(); err != nil {
 		return err
 	}
-	if t.corked && t.out.size == 0 && t.writable {
+	if t.corked && t.out == nil && t.writable {
 		return t.collect(p)
 	}
 	return t.sendNow(p)
 }
 
 func (t *transport) sendNow(p []byte) error {
-	if t.out.size == 0 && t.writable {
+	if t.out == nil && t.writable {
 		n, err := t.conn.Write(p)
 		switch {
 		case n == len(p):
@@ -267,8 +302,14 @@ func (t *transport) sendNow(p []byte) error {
 
 // keep puts into the buffer what there is no room for.
 func (t *transport) keep(p []byte) {
+	if len(p) == 0 {
+		return
+	}
+	if t.out == nil {
+		t.out = newWriteBuffer()
+	}
 	t.out.append(p)
-	t.full = t.full || t.out.size > t.high
+	t.full = t.full || t.out.size > t.limits.high
 }
 
 // writev is write for several buffers, without TLS by one system call if there is
@@ -283,7 +324,7 @@ func (t *transport) writev(v [][]byte) error {
 	if err := t.writing(); err != nil {
 		return err
 	}
-	if t.out.size == 0 && t.writable {
+	if t.out == nil && t.writable {
 		n, err := t.conn.Writev(v)
 		if err != nil && err != seam.ErrWouldBlock {
 			t.breakWriting(err)
@@ -297,13 +338,12 @@ func (t *transport) writev(v [][]byte) error {
 			return nil
 		}
 		t.writable = false
-		t.out.append(v[0][n:])
+		t.keep(v[0][n:])
 		v = v[1:]
 	}
 	for _, p := range v {
-		t.out.append(p)
+		t.keep(p)
 	}
-	t.full = t.full || t.out.size > t.high
 	return nil
 }
 
@@ -320,11 +360,11 @@ func (t *transport) writing() error {
 
 // setLimits moves the marks of the buffer, for what is in it too.
 func (t *transport) setLimits(high, low int) {
-	t.high, t.low = high, low
+	t.limits = &limits{high, low}
 	switch {
-	case t.out.size > high:
+	case t.buffered() > high:
 		t.full = true
-	case t.full && t.out.size <= low:
+	case t.full && t.buffered() <= low:
 		t.full = false
 		t.consumer.writeReady()
 	}
@@ -332,7 +372,7 @@ func (t *transport) setLimits(high, low int) {
 
 // flush writes what is in the buffer, as far as there is room.
 func (t *transport) flush() {
-	for round := 0; t.out.size > 0 && t.writable; {
+	for round := 0; t.out != nil && t.writable; {
 		if round >= writeRound {
 			t.Ready(seam.Writable) // it is the turn of others
 			break
@@ -347,10 +387,12 @@ func (t *transport) flush() {
 			return
 		}
 		t.writable = n == total(v)
-		t.out.drop(n)
+		if t.out.drop(n); t.out.size == 0 {
+			t.out = nil
+		}
 		round += n
 	}
-	if t.full && t.out.size <= t.low {
+	if t.full && t.buffered() <= t.limits.low {
 		t.full = false
 		t.consumer.writeReady()
 	}
@@ -367,7 +409,7 @@ func (t *transport) wakeSender() {
 
 // afterFlush does what had to wait until the buffer was empty.
 func (t *transport) afterFlush() {
-	if t.out.size > 0 || t.closed {
+	if t.out != nil || t.closed {
 		return
 	}
 	if t.choked && !t.closing {
@@ -392,7 +434,7 @@ func (t *transport) afterFlush() {
 // breakWriting notes that the sending half is gone.
 func (t *transport) breakWriting(err error) {
 	t.writeErr = err
-	t.out = writeBuffer{}
+	t.out = nil
 	t.full = false
 	t.consumer.writeReady()
 	t.wakeSender()
@@ -407,7 +449,7 @@ var errReaderGone error = &os.SyscallError{Syscall: "write", Err: syscall.EPIPE}
 func (t *transport) readerGone() {
 	switch {
 	case t.writeErr != nil:
-	case t.out.size > 0: // also after close, which waits for that
+	case t.out != nil: // also after close, which waits for that
 		t.breakWriting(os.NewSyscallError("write", syscall.EPIPE))
 	case !t.closing:
 		t.breakWriting(errReaderGone)
@@ -454,8 +496,8 @@ func (t *transport) close() {
 	if t.closed {
 		return
 	}
-	if t.linger > 0 {
-		t.lingering = t.loop.callAt(after(t.loop.clock.Now(), t.linger), t.lingered)
+	if d := t.origin.linger; d > 0 {
+		t.lingering = t.loop.callAt(after(t.loop.clock.Now(), d), t.lingered)
 	}
 	t.announce() // nothing will be read any more
 }
@@ -490,13 +532,13 @@ func (t *transport) abandon() {
 		if !t.closing {
 			t.alert()
 		}
-		for t.writable = true; t.out.size > 0 && t.writable; {
+		for t.writable = true; t.out != nil && t.writable; {
 			t.flush()
 		}
 	}
 	switch {
 	case t.closed:
-	case t.out.size > 0:
+	case t.out != nil:
 		t.abort() // the peer shall see that something is missing
 	default:
 		t.closing = true
@@ -509,7 +551,7 @@ func (t *transport) abandon() {
 
 func (t *transport) finish(end func() error) {
 	t.closed = true
-	t.out = writeBuffer{}
+	t.out = nil
 	t.full = false
 	if t.lingering != nil {
 		t.lingering.Cancel()
@@ -521,8 +563,8 @@ func (t *transport) finish(end func() error) {
 	}
 	t.wakeOpener()
 	t.consumer.connectionLost()
-	if t.clients != nil {
-		t.clients.forget(t)
+	if clients := t.origin.clients; clients != nil {
+		clients.forget(t)
 	}
 }
 
@@ -572,7 +614,7 @@ func (t *transport) error(op string, err error) error {
 	if err == nil || isCancelled(err, nil) || addressed(err) || errors.As(err, &usage) {
 		return err
 	}
-	return opError(op, t.network, t.conn, err)
+	return opError(op, t.origin.network, t.conn, err)
 }
 
 // connectionState describes the TLS connection; false for a plain one.
@@ -607,7 +649,7 @@ func (t *transport) text(name string) string {
 	case t.closing:
 		state = "closing"
 	}
-	return fmt.Sprintf("<%s %s %v->%v buffered=%d>", name, state, t.conn.LocalAddr(), t.conn.RemoteAddr(), t.out.size)
+	return fmt.Sprintf("<%s %s %v->%v buffered=%d>", name, state, t.conn.LocalAddr(), t.conn.RemoteAddr(), t.buffered())
 }
 
 // scratchSize is what one read takes at most.

@@ -2,14 +2,27 @@
 
 package asyncio
 
-// A writeBuffer holds bytes that wait to be written, in chunks.
+// A writeBuffer holds bytes that wait to be written, in chunks. It is made when
+// something has to wait, and dropped when nothing does.
 type writeBuffer struct {
 	size   int
 	off    int // bytes of the first chunk that have gone
 	chunks [][]byte
+	one    [1][]byte // chunks, as long as that is enough
 }
 
-const chunkSize = 16 << 10
+// Chunks grow with what waits: thousands of peers that are a little late shall not
+// cost a large one each.
+const (
+	leastChunk = 1 << 10
+	chunkSize  = 16 << 10
+)
+
+func newWriteBuffer() *writeBuffer {
+	b := new(writeBuffer)
+	b.chunks = b.one[:0]
+	return b
+}
 
 func (b *writeBuffer) append(p []byte) {
 	b.size += len(p)
@@ -20,7 +33,8 @@ func (b *writeBuffer) append(p []byte) {
 		p = p[k:]
 	}
 	if len(p) > 0 {
-		b.chunks = append(b.chunks, append(make([]byte, 0, max(chunkSize, len(p))), p...))
+		size := max(len(p), min(max(leastChunk, b.size), chunkSize))
+		b.chunks = append(b.chunks, append(make([]byte, 0, size), p...))
 	}
 }
 
@@ -39,9 +53,6 @@ func (b *writeBuffer) drop(n int) {
 		b.off -= len(b.chunks[0])
 		b.chunks[0] = nil
 		b.chunks = b.chunks[1:]
-	}
-	if b.size == 0 {
-		*b = writeBuffer{}
 	}
 }
 

@@ -52,11 +52,12 @@ const (
 	woken
 )
 
-// A Desc is the registration of one descriptor.
+// A Desc is the registration of one descriptor. The zero value is none. It must not
+// be copied while it is registered.
 type Desc struct {
-	p    *Poller
+	p    *Poller // nil while it is not registered
 	h    seam.Handler
-	fd   int
+	fd   int32
 	slot int32
 	gen  uint32 // tells it from earlier users of the same slot
 	seen seam.Readiness
@@ -65,6 +66,9 @@ type Desc struct {
 // Urgent is one Readiness more, which Desc.Seen knows and Handlers do not: there is
 // urgent data, before which a read stops.
 const Urgent seam.Readiness = 1 << 7
+
+// Registered reports whether d is registered, even if the Poller is closed.
+func (d *Desc) Registered() bool { return d.p != nil }
 
 // Seen returns all that was ever reported.
 func (d *Desc) Seen() seam.Readiness { return d.seen }
@@ -80,36 +84,38 @@ func New() (*Poller, error) {
 }
 
 // Register starts to report what fd is ready for to h, beginning with what it
-// is ready for now. A descriptor can be registered once.
+// is ready for now. A descriptor can be registered once. The registration is d, which
+// must not be one already: it is a part of whatever has the descriptor.
 //
 // Whoever closes fd must call Unregister before.
-func (p *Poller) Register(fd int, h seam.Handler) (*Desc, error) {
-	d, err := p.register(fd, h, edges)
+func (p *Poller) Register(d *Desc, fd int, h seam.Handler) error {
+	err := p.register(d, fd, h, edges)
 	if err == nil {
 		p.outdate(fd)
 	}
-	return d, err
+	return err
 }
 
-func (p *Poller) register(fd int, h seam.Handler, m mode) (*Desc, error) {
+func (p *Poller) register(d *Desc, fd int, h seam.Handler, m mode) error {
 	if p.closed {
-		return nil, net.ErrClosed
+		return net.ErrClosed
 	}
-	p.gen++
-	d := &Desc{p: p, h: h, fd: fd, gen: p.gen}
+	var slot int32
 	if n := len(p.free); n > 0 {
-		d.slot = p.free[n-1]
+		slot = p.free[n-1]
 		p.free = p.free[:n-1]
 	} else {
-		d.slot = int32(len(p.descs))
+		slot = int32(len(p.descs))
 		p.descs = append(p.descs, nil)
 	}
-	if err := p.kernel.add(fd, d.slot, d.gen, m); err != nil {
-		p.free = append(p.free, d.slot)
-		return nil, err
+	p.gen++
+	if err := p.kernel.add(fd, slot, p.gen, m); err != nil {
+		p.free = append(p.free, slot)
+		return err
 	}
-	p.descs[d.slot] = d
-	return d, nil
+	*d = Desc{p: p, h: h, fd: int32(fd), slot: slot, gen: p.gen}
+	p.descs[slot] = d
+	return nil
 }
 
 // Unregister ends the reports: from now on the Handler gets none, not even of
@@ -124,7 +130,7 @@ func (d *Desc) Unregister() error {
 	if p.closed {
 		return nil
 	}
-	return p.kernel.remove(d.fd)
+	return p.kernel.remove(int(d.fd))
 }
 
 // forget gives the slot free. The kernel is told nothing.

@@ -86,8 +86,8 @@ func (r *recorder) take() seam.Readiness {
 
 func register(t testing.TB, p *poll.Poller, fd int, h seam.Handler) *poll.Desc {
 	t.Helper()
-	d, err := p.Register(fd, h)
-	if err != nil {
+	d := new(poll.Desc)
+	if err := p.Register(d, fd, h); err != nil {
 		t.Fatal(err)
 	}
 	return d
@@ -191,10 +191,10 @@ func TestRegisterErrors(t *testing.T) {
 	a, b := pair(t)
 	var rec, other recorder
 	d := register(t, p, a, &rec)
-	if _, err := p.Register(a, &other); !errors.Is(err, unix.EEXIST) {
+	if err := p.Register(new(poll.Desc), a, &other); !errors.Is(err, unix.EEXIST) {
 		t.Errorf("second Register: %v, want EEXIST", err)
 	}
-	if _, err := p.Register(-1, &other); !errors.Is(err, unix.EBADF) {
+	if err := p.Register(new(poll.Desc), -1, &other); !errors.Is(err, unix.EBADF) {
 		t.Errorf("Register(-1): %v, want EBADF", err)
 	}
 	// Failures leave no trace: the slot that they tried is used next.
@@ -432,7 +432,7 @@ func TestClose(t *testing.T) {
 	if err := d.Unregister(); err != nil {
 		t.Errorf("Unregister after Close: %v", err)
 	}
-	if _, err := p.Register(b, &rec); !errors.Is(err, net.ErrClosed) {
+	if err := p.Register(new(poll.Desc), b, &rec); !errors.Is(err, net.ErrClosed) {
 		t.Errorf("Register after Close: %v, want net.ErrClosed", err)
 	}
 	if _, err := p.Wait(0); !errors.Is(err, net.ErrClosed) {

@@ -22,7 +22,7 @@ const edges mode = 1 << 7
 // A Watch is the level-triggered registration of one descriptor. It stands
 // between the Desc and the Handler, and passes on what was asked for.
 type Watch struct {
-	desc   *Desc
+	desc   Desc
 	h      seam.Handler
 	wanted seam.Readiness
 }
@@ -34,7 +34,7 @@ type Watch struct {
 // shows that the Watch is outdated.
 func (p *Poller) Watch(fd int, h seam.Handler) (seam.Watch, error) {
 	w := &Watch{h: h}
-	desc, err := p.register(fd, w, 0)
+	err := p.register(&w.desc, fd, w, 0)
 	if errors.Is(err, syscall.EEXIST) {
 		return nil, seam.ErrWatched
 	}
@@ -42,7 +42,6 @@ func (p *Poller) Watch(fd int, h seam.Handler) (seam.Watch, error) {
 		return nil, err
 	}
 	p.outdate(fd)
-	w.desc = desc
 	if p.watches == nil {
 		p.watches = make(map[int]*Watch)
 	}
@@ -61,14 +60,14 @@ func (p *Poller) outdate(fd int) {
 // Set says for what to watch, as in seam.Watch. After Close, and if fd has been
 // closed and its number was registered again, it returns net.ErrClosed.
 func (w *Watch) Set(r seam.Readiness) error {
-	d := w.desc
+	d := &w.desc
 	if d.p == nil || d.p.closed {
 		return net.ErrClosed
 	}
 	r &= seam.Readable | seam.Writable
-	err := d.p.kernel.change(d.fd, d.slot, d.gen, mode(r))
+	err := d.p.kernel.change(int(d.fd), d.slot, d.gen, mode(r))
 	if errors.Is(err, syscall.ENOENT) { // another descriptor has the number
-		err = d.p.kernel.add(d.fd, d.slot, d.gen, mode(r))
+		err = d.p.kernel.add(int(d.fd), d.slot, d.gen, mode(r))
 	}
 	if err == nil {
 		w.wanted = r
@@ -78,11 +77,11 @@ func (w *Watch) Set(r seam.Readiness) error {
 
 // Close ends the reports, as in seam.Watch. A second call does nothing.
 func (w *Watch) Close() error {
-	d := w.desc
+	d := &w.desc
 	if d.p == nil {
 		return nil
 	}
-	delete(d.p.watches, d.fd)
+	delete(d.p.watches, int(d.fd))
 	return d.Unregister()
 }
 

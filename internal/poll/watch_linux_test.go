@@ -141,7 +141,7 @@ func TestWatchRefuses(t *testing.T) {
 			t.Errorf("Watch of a registered descriptor: %v", err)
 		}
 	}
-	if _, err := p.Register(a, &rec); !errors.Is(err, unix.EEXIST) {
+	if err := p.Register(new(poll.Desc), a, &rec); !errors.Is(err, unix.EEXIST) {
 		t.Errorf("Register of a watched descriptor: %v", err)
 	}
 	mustWrite(t, b, "x")
@@ -200,7 +200,8 @@ func TestWatchOfClosedDescriptor(t *testing.T) {
 	})
 	for name, again := range map[string]func() (interface{ Close() error }, error){
 		"the number is registered again": func() (interface{ Close() error }, error) {
-			d, err := p.Register(a, &fresh)
+			d := new(poll.Desc)
+			err := p.Register(d, a, &fresh)
 			return closer(d.Unregister), err
 		},
 		"the number is watched again": func() (interface{ Close() error }, error) {

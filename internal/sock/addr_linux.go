@@ -5,6 +5,7 @@ package sock
 import (
 	"net"
 	"net/netip"
+	"slices"
 	"strconv"
 	"strings"
 
@@ -88,16 +89,36 @@ func netAddr(sa unix.Sockaddr) net.Addr {
 	}
 }
 
-// sameInet reports whether a and b are the same IP address and port.
-func sameInet(a, b unix.Sockaddr) bool {
-	switch a := a.(type) {
+// An endpoint is the address of an IP socket, in little memory. The zero endpoint is
+// none.
+type endpoint struct {
+	ip     [16]byte // the first four bytes of it with IPv4
+	zone   uint32
+	port   uint16
+	family uint16
+}
+
+// endpointOf returns sa as an endpoint; none if it is not IP.
+func endpointOf(sa unix.Sockaddr) endpoint {
+	switch sa := sa.(type) {
 	case *unix.SockaddrInet4:
-		b, ok := b.(*unix.SockaddrInet4)
-		return ok && a.Port == b.Port && a.Addr == b.Addr
+		e := endpoint{port: uint16(sa.Port), family: unix.AF_INET}
+		copy(e.ip[:], sa.Addr[:])
+		return e
 	case *unix.SockaddrInet6:
-		b, ok := b.(*unix.SockaddrInet6)
-		return ok && a.Port == b.Port && a.Addr == b.Addr && a.ZoneId == b.ZoneId
+		return endpoint{ip: sa.Addr, zone: sa.ZoneId, port: uint16(sa.Port), family: unix.AF_INET6}
 	default:
-		return false
+		return endpoint{}
 	}
+}
+
+// is reports whether e is an address.
+func (e *endpoint) is() bool { return e.family != 0 }
+
+// netAddr returns e as package net has it.
+func (e *endpoint) netAddr() net.Addr {
+	if e.family == unix.AF_INET {
+		return &net.TCPAddr{IP: slices.Clone(e.ip[:4]), Port: int(e.port)}
+	}
+	return &net.TCPAddr{IP: slices.Clone(e.ip[:]), Port: int(e.port), Zone: zoneName(e.zone)}
 }

@@ -24,12 +24,14 @@ func (n *Network) AdoptConn(c net.Conn, h seam.Handler) (seam.Conn, error) {
 	if err != nil {
 		return nil, err
 	}
-	conn := &Conn{fd: fd, net: n, kind: kindOf(fd)}
-	conn.local, _ = unix.Getsockname(fd)
-	if conn.remote, err = unix.Getpeername(fd); err != nil {
+	conn := &Conn{fd: int32(fd), net: n, kind: kindOf(fd), local: new(endpoint)}
+	local, _ := unix.Getsockname(fd)
+	remote, err := unix.Getpeername(fd)
+	if err != nil {
 		unix.Close(fd)
 		return nil, os.NewSyscallError("getpeername", err)
 	}
+	conn.setAddrs(local, remote)
 	if err := conn.Attach(h); err != nil {
 		conn.Close()
 		return nil, err
@@ -79,7 +81,7 @@ func (n *Network) AdoptFile(f *os.File, _ bool, h seam.Handler) (seam.Conn, erro
 		unix.Close(fd)
 		return nil, os.NewSyscallError("fcntl", err)
 	}
-	c := &Conn{fd: fd, net: n, file: a}
+	c := &Conn{fd: int32(fd), net: n, file: a, addrs: &addresses{a, a}}
 	if err := c.Attach(h); errors.Is(err, unix.EPERM) {
 		h.Ready(seam.Readable | seam.Writable) // a device that is always ready, like /dev/null
 	} else if err != nil {

@@ -21,19 +21,16 @@ var _ seam.AcceptedConn = (*Conn)(nil)
 // Go ignores SIGPIPE for all descriptors but 1 and 2, so a write to a broken
 // connection needs no flag to be just an EPIPE.
 type Conn struct {
-	fd   int // -1 when closed
-	net  *Network
-	desc *poll.Desc // nil before Attach
+	fd      int32 // -1 when closed
+	kind    kind
+	net     *Network
+	desc    poll.Desc    // registered by Attach
+	attempt *attempt     // of a connection that was dialed, until it stands
+	file    *adoptedFile // if it is no socket
 
-	kind       kind
-	connecting bool  // the attempt has no known end yet
-	portChosen bool  // the kernel chose the local port
-	connectErr error // the end of the attempt
-
-	file *adoptedFile // if it is no socket
-
-	local, remote unix.Sockaddr // as the kernel has told them
-	addrs         *addresses    // made from them when asked for
+	local  *endpoint // may be the listener's
+	remote endpoint
+	addrs  *addresses // made from them when asked for; from the first, if it is not IP
 }
 
 // A kind of descriptor is read, and written, in its own way.
@@ -50,12 +47,10 @@ func (c *Conn) Attach(h seam.Handler) error {
 	if c.fd < 0 {
 		return net.ErrClosed
 	}
-	if c.desc != nil {
+	if c.desc.Registered() {
 		return errors.New("connection has a handler already")
 	}
-	desc, err := c.net.Register(c.fd, h)
-	c.desc = desc
-	return err
+	return c.net.Register(&c.desc, int(c.fd), h)
 }
 
 // Read reads what is there, as in seam.Conn. With an empty p it does nothing.
@@ -67,7 +62,7 @@ func (c *Conn) Read(p []byte) (int, error) {
 		return 0, nil
 	}
 	for {
-		n, errno := c.kind.read(c.fd, p)
+		n, errno := c.kind.read(int(c.fd), p)
 		switch errno {
 		case 0:
 			switch {
@@ -101,14 +96,14 @@ func (c *Conn) Read(p []byte) (int, error) {
 //
 // This saves one of three system calls a message.
 func (c *Conn) ordinary() bool {
-	return c.desc != nil && c.desc.Seen()&^(seam.Readable|seam.Writable) == 0
+	return c.desc.Seen()&^(seam.Readable|seam.Writable) == 0 && c.desc.Registered()
 }
 
 // stuck reports whether a read must be tried again although it has found nothing. At
 // urgent data the kernel does not go on while a signal is pending, whatever lies
 // behind. Signals are frequent, since the Go runtime preempts goroutines by them.
 func (c *Conn) stuck() bool {
-	return c.kind == tcpSocket && c.desc != nil && c.desc.Seen()&poll.Urgent != 0 && readable(c.fd)
+	return c.kind == tcpSocket && c.desc.Seen()&poll.Urgent != 0 && readable(int(c.fd))
 }
 
 // readable reports whether a socket has something to read, maybe behind urgent data.
@@ -132,7 +127,7 @@ func (c *Conn) Write(p []byte) (int, error) {
 		return 0, nil
 	}
 	for {
-		n, errno := c.kind.write(c.fd, p)
+		n, errno := c.kind.write(int(c.fd), p)
 		switch errno {
 		case 0:
 			return n, nil
@@ -183,7 +178,7 @@ func size(v [][]byte) int {
 // writev is Writev for at most maxBuffers.
 func (c *Conn) writev(v [][]byte) (int, error) {
 	for {
-		n, errno := writev(c.fd, v, &c.net.vector)
+		n, errno := writev(int(c.fd), v, &c.net.vector)
 		switch errno {
 		case 0:
 			return n, nil
@@ -204,7 +199,7 @@ func (c *Conn) CloseWrite() error {
 	if c.file != nil {
 		return c.Close()
 	}
-	return os.NewSyscallError("shutdown", unix.Shutdown(c.fd, unix.SHUT_WR))
+	return os.NewSyscallError("shutdown", unix.Shutdown(int(c.fd), unix.SHUT_WR))
 }
 
 // Close closes the connection, as in seam.Conn.
@@ -213,9 +208,11 @@ func (c *Conn) Close() error {
 		return net.ErrClosed
 	}
 	if c.file != nil {
-		c.file.restore(c.fd)
+		c.file.restore(int(c.fd))
 	}
-	return closeSocket(&c.fd, &c.desc)
+	err := closeSocket(int(c.fd), &c.desc)
+	c.fd = -1
+	return err
 }
 
 // Reset closes the connection and tells the peer that it broke, as in
@@ -229,19 +226,15 @@ func (c *Conn) Reset() error {
 	}
 	// To linger for no time at all is how sockets spell it. If that fails, for
 	// instance because the peer was first, there is nothing left to reset.
-	unix.SetsockoptLinger(c.fd, unix.SOL_SOCKET, unix.SO_LINGER, &unix.Linger{Onoff: 1})
+	unix.SetsockoptLinger(int(c.fd), unix.SOL_SOCKET, unix.SO_LINGER, &unix.Linger{Onoff: 1})
 	return c.Close()
 }
 
 // closeSocket ends the reports of a socket and closes it.
-func closeSocket(fd *int, desc **poll.Desc) error {
-	var err error
-	if *desc != nil {
-		err = (*desc).Unregister()
-	}
+func closeSocket(fd int, desc *poll.Desc) error {
+	err := desc.Unregister()
 	// Whatever close returns, the descriptor is free.
-	errClose := os.NewSyscallError("close", unix.Close(*fd))
-	*fd, *desc = -1, nil
+	errClose := os.NewSyscallError("close", unix.Close(fd))
 	if err == nil {
 		err = errClose
 	}
@@ -260,14 +253,15 @@ type addresses struct{ local, remote net.Addr }
 
 func (c *Conn) addresses() *addresses {
 	if c.addrs == nil {
-		c.addrs = &addresses{c.netAddr(c.local), c.netAddr(c.remote)}
+		c.addrs = &addresses{c.local.netAddr(), c.remote.netAddr()}
 	}
 	return c.addrs
 }
 
-func (c *Conn) netAddr(sa unix.Sockaddr) net.Addr {
-	if c.file != nil {
-		return c.file
+// setAddrs keeps the addresses of both ends. There is room for the local one.
+func (c *Conn) setAddrs(local, remote unix.Sockaddr) {
+	*c.local, c.remote = endpointOf(local), endpointOf(remote)
+	if !c.local.is() || !c.remote.is() {
+		c.addrs = &addresses{netAddr(local), netAddr(remote)}
 	}
-	return netAddr(sa)
 }

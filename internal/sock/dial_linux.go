@@ -38,8 +38,9 @@ func (n *Network) dialTCP(to, local netip.AddrPort, h seam.Handler) (seam.Conn, 
 		unix.Close(fd)
 		return nil, err
 	}
-	c := &Conn{fd: fd, net: n, kind: tcpSocket, remote: remote, portChosen: local.Port() == 0}
-	return c.connect(h)
+	d := n.dialed(fd, tcpSocket)
+	d.attempt.portChosen = local.Port() == 0
+	return d.conn.connect(remote, h)
 }
 
 // prepareTCP does to a new socket what comes before connect.
@@ -72,8 +73,7 @@ func (n *Network) dialUnix(path, local string, h seam.Handler) (seam.Conn, error
 			return nil, err
 		}
 	}
-	c := &Conn{fd: fd, net: n, kind: otherSocket, remote: remote}
-	return c.connect(h)
+	return n.dialed(fd, otherSocket).conn.connect(remote, h)
 }
 
 func bindUnix(fd int, path string) error {
@@ -84,9 +84,29 @@ func bindUnix(fd int, path string) error {
 	return os.NewSyscallError("bind", err)
 }
 
+// An attempt to connect is under way, or has failed.
+type attempt struct {
+	err        error // how it has failed
+	portChosen bool  // the kernel chose the local port
+}
+
+// A dialed is a Conn with what one that was accepted has not: one object.
+type dialed struct {
+	conn    Conn
+	attempt attempt
+	local   endpoint
+}
+
+func (n *Network) dialed(fd int, k kind) *dialed {
+	d := &dialed{conn: Conn{fd: int32(fd), net: n, kind: k}}
+	d.conn.attempt, d.conn.local = &d.attempt, &d.local
+	return d
+}
+
 // connect starts to connect c, or closes it.
-func (c *Conn) connect(h seam.Handler) (seam.Conn, error) {
-	err := unix.Connect(c.fd, c.remote)
+func (c *Conn) connect(remote unix.Sockaddr, h seam.Handler) (seam.Conn, error) {
+	fd := int(c.fd)
+	err := unix.Connect(fd, remote)
 	switch err {
 	case nil:
 		// A unix socket is connected now, and a TCP socket may be: Connected
@@ -95,15 +115,15 @@ func (c *Conn) connect(h seam.Handler) (seam.Conn, error) {
 	default:
 		// That includes EAGAIN from a unix socket: too many others wait to be
 		// accepted. Nothing would be reported when there is room.
-		unix.Close(c.fd)
+		unix.Close(fd)
 		return nil, os.NewSyscallError("connect", err)
 	}
-	c.connecting = true
 	// The local end has been chosen by now.
-	c.local, _ = unix.Getsockname(c.fd)
+	local, _ := unix.Getsockname(fd)
+	c.setAddrs(local, remote)
 	// Registered before connect, the socket would be reported as hung up.
 	if err := c.Attach(h); err != nil {
-		unix.Close(c.fd)
+		unix.Close(fd)
 		return nil, err
 	}
 	return c, nil
@@ -115,25 +135,30 @@ func (c *Conn) Connected() error {
 	if c.fd < 0 {
 		return net.ErrClosed
 	}
-	if !c.connecting {
-		return c.connectErr
+	a := c.attempt
+	switch {
+	case a == nil:
+		return nil
+	case a.err != nil:
+		return a.err
 	}
-	err := attempt(c.fd)
+	err := connected(int(c.fd))
 	if err == seam.ErrWouldBlock {
 		return err
 	}
 	// Dialing a port of this machine where nobody listens can connect a socket
 	// with itself, when the port happens to be the one that the kernel has chosen for it.
-	if err == nil && c.portChosen && sameInet(c.local, c.remote) {
+	if err == nil && a.portChosen && *c.local == c.remote {
 		err = os.NewSyscallError("connect", unix.ECONNREFUSED)
 	}
-	c.connecting = false
-	c.connectErr = err
+	if a.err = err; err == nil {
+		c.attempt = nil
+	}
 	return err
 }
 
-// attempt asks the kernel how the connection attempt of a socket stands.
-func attempt(fd int) error {
+// connected asks the kernel how the connection attempt of a socket stands.
+func connected(fd int) error {
 	errno, err := unix.GetsockoptInt(fd, unix.SOL_SOCKET, unix.SO_ERROR)
 	if err != nil {
 		return os.NewSyscallError("getsockopt", err)

@@ -11,9 +11,9 @@ import (
 )
 
 // PortChosen makes c believe that the kernel has chosen its local port.
-func PortChosen(c seam.Conn) { c.(*Conn).portChosen = true }
+func PortChosen(c seam.Conn) { c.(*Conn).attempt.portChosen = true }
 
 // Option returns the value of an option of c's socket.
 func Option(c seam.Conn, level, name int) (int, error) {
-	return unix.GetsockoptInt(c.(*Conn).fd, level, name)
+	return unix.GetsockoptInt(int(c.(*Conn).fd), level, name)
 }

@@ -22,11 +22,12 @@ type Listener struct {
 	fd      int // -1 when closed
 	net     *Network
 	handler seam.Handler
-	desc    *poll.Desc // nil before Start
-	backlog int        // -1 if it listens already
-	kind    kind       // of what it accepts; 0 if that has to be asked
-	local   unix.Sockaddr
+	desc    poll.Desc // registered by Start
+	backlog int       // -1 if it listens already
+	kind    kind      // of what it accepts; 0 if that has to be asked
+	local   *endpoint // nil for a unix socket
 	addr    net.Addr
+	peer    sockaddr // of the latest connection
 	file    socketFile
 }
 
@@ -110,11 +111,14 @@ func (l *Listener) bindUnix(path string, opts seam.ListenOptions) error {
 
 // learnAddr asks the kernel for the address that the socket is bound to.
 func (l *Listener) learnAddr() error {
-	var err error
-	if l.local, err = unix.Getsockname(l.fd); err != nil {
+	sa, err := unix.Getsockname(l.fd)
+	if err != nil {
 		return os.NewSyscallError("getsockname", err)
 	}
-	l.addr = netAddr(l.local)
+	l.addr = netAddr(sa)
+	if e := endpointOf(sa); e.is() {
+		l.local = &e
+	}
 	return nil
 }
 
@@ -123,7 +127,7 @@ func (l *Listener) Start() error {
 	if l.fd < 0 {
 		return net.ErrClosed
 	}
-	if l.desc != nil {
+	if l.desc.Registered() {
 		return nil
 	}
 	if l.backlog >= 0 {
@@ -135,9 +139,7 @@ func (l *Listener) Start() error {
 			return os.NewSyscallError("listen", err)
 		}
 	}
-	var err error
-	l.desc, err = l.net.Register(l.fd, l.handler)
-	return err
+	return l.net.Register(&l.desc, l.fd, l.handler)
 }
 
 // maxBacklog returns the longest queue of connections that the system allows.
@@ -160,40 +162,44 @@ func (l *Listener) Accept() (seam.AcceptedConn, error) {
 		return nil, net.ErrClosed
 	}
 	for {
-		fd, remote, err := unix.Accept4(l.fd, unix.SOCK_NONBLOCK|unix.SOCK_CLOEXEC)
-		switch err {
-		case nil:
-			k := l.kind
-			if k == 0 {
-				k = kindOf(fd)
-			}
-			return &Conn{fd: fd, net: l.net, kind: k, local: l.localOf(fd), remote: remote}, nil
+		fd, errno := l.peer.accept(l.fd)
+		switch errno {
+		case 0:
+			return l.accepted(fd), nil
 		case unix.EINTR, unix.ECONNABORTED:
 		case unix.EAGAIN:
 			return nil, seam.ErrWouldBlock
 		default:
-			return nil, os.NewSyscallError("accept4", err)
+			return nil, os.NewSyscallError("accept4", errno)
 		}
 	}
 }
 
+// accepted returns the connection fd, which peer is the other end of.
+func (l *Listener) accepted(fd int) *Conn {
+	c := &Conn{fd: int32(fd), net: l.net, kind: l.kind}
+	if c.kind == 0 {
+		c.kind = kindOf(fd)
+	}
+	switch peer := &l.peer; peer.family() {
+	case unix.AF_INET, unix.AF_INET6:
+		c.local, c.remote = l.localOf(fd), peer.endpoint()
+	case unix.AF_UNIX:
+		c.addrs = &addresses{&net.UnixAddr{Name: l.addr.String(), Net: "unix"}, &net.UnixAddr{Name: string(peer.unixName()), Net: "unix"}}
+	default:
+		c.addrs = new(addresses)
+	}
+	return c
+}
+
 // localOf returns the local address of an accepted connection: the listener's,
 // unless that stands for several.
-func (l *Listener) localOf(fd int) unix.Sockaddr {
-	switch sa := l.local.(type) {
-	case *unix.SockaddrInet4:
-		if sa.Addr != [4]byte{} {
-			return sa
+func (l *Listener) localOf(fd int) *endpoint {
+	if l.local.ip == [16]byte{} {
+		if sa, err := unix.Getsockname(fd); err == nil {
+			e := endpointOf(sa)
+			return &e
 		}
-	case *unix.SockaddrInet6:
-		if sa.Addr != [16]byte{} {
-			return sa
-		}
-	default:
-		return sa
-	}
-	if sa, err := unix.Getsockname(fd); err == nil {
-		return sa
 	}
 	return l.local
 }
@@ -205,7 +211,9 @@ func (l *Listener) Close() error {
 		return net.ErrClosed
 	}
 	l.file.remove()
-	return closeSocket(&l.fd, &l.desc)
+	err := closeSocket(l.fd, &l.desc)
+	l.fd = -1
+	return err
 }
 
 // Addr returns the address: a *net.TCPAddr or *net.UnixAddr. It still answers

@@ -23,7 +23,7 @@ var (
 type PacketConn struct {
 	fd     int // -1 when closed
 	net    *Network
-	desc   *poll.Desc
+	desc   poll.Desc
 	file   socketFile
 	peer   sockaddr // of the latest call
 	known  lastName // of the latest Unix socket that has sent something
@@ -80,7 +80,7 @@ func (c *PacketConn) opened(err error, h seam.Handler) (seam.PacketConn, error) 
 		err = c.learnAddrs()
 	}
 	if err == nil {
-		c.desc, err = c.net.Register(c.fd, h)
+		err = c.net.Register(&c.desc, c.fd, h)
 	}
 	if err != nil {
 		c.Close()
@@ -232,7 +232,9 @@ func (c *PacketConn) Close() error {
 	}
 	c.LocalAddr()
 	c.file.remove()
-	return closeSocket(&c.fd, &c.desc)
+	err := closeSocket(c.fd, &c.desc)
+	c.fd = -1
+	return err
 }
 
 // LocalAddr returns the address of this end; it still answers after Close. A port

@@ -1,5 +1,5 @@
-// This file hands datagrams to the kernel with their addresses, in memory that is
-// used again for each of them.
+// This file exchanges addresses with the kernel, of datagrams and of connections that
+// are accepted, in memory that is used again for each of them.
 
 package sock
 
@@ -122,6 +122,27 @@ func (s *sockaddr) unixName() []byte {
 		}
 	}
 	return name
+}
+
+// endpoint returns an address of IP.
+func (s *sockaddr) endpoint() endpoint {
+	e := endpoint{port: binary.BigEndian.Uint16(s.bytes[portAt:]), family: s.family()}
+	if e.family == unix.AF_INET {
+		copy(e.ip[:], s.bytes[addr4At:addr4At+4])
+	} else {
+		copy(e.ip[:], s.bytes[addr6At:])
+		e.zone = binary.NativeEndian.Uint32(s.bytes[zoneAt:])
+	}
+	return e
+}
+
+// accept takes the next connection from a listening socket, not in blocking mode, and
+// makes s the address of the peer.
+func (s *sockaddr) accept(fd int) (int, unix.Errno) {
+	s.size = uint32(len(s.bytes))
+	n, _, errno := unix.RawSyscall6(unix.SYS_ACCEPT4, uintptr(fd), uintptr(unsafe.Pointer(&s.bytes)), uintptr(unsafe.Pointer(&s.size)),
+		unix.SOCK_NONBLOCK|unix.SOCK_CLOEXEC, 0, 0)
+	return int(n), errno
 }
 
 // receive reads a datagram and makes s the address of its sender.

@@ -74,7 +74,7 @@ func (*Network) Connect(fd int, to seam.Addr) error {
 }
 
 // Connected tells how the attempt has ended, as in seam.Sockets.
-func (*Network) Connected(fd int) error { return attempt(fd) }
+func (*Network) Connected(fd int) error { return connected(fd) }
 
 // Accept returns the next connection, as in seam.Sockets. Those that were broken
 // off while they waited are skipped.

@@ -20,7 +20,7 @@ func (c *Conn) SendFile(f *os.File, offset int64, n int) (int, error) {
 	if c.fd < 0 {
 		return 0, net.ErrClosed
 	}
-	return sendFile(c.fd, f, offset, n)
+	return sendFile(int(c.fd), f, offset, n)
 }
 
 // sendFile is SendFile to a descriptor, which must not be in blocking mode.
