@@ -43,7 +43,7 @@ var layers = [][]string{
 	{"condition.go", "inbox.go"},
 	// Connections: a descriptor, bytes that suspend, who calls, who answers.
 	{"transport.go tls.go"},
-	{"pipe.go", "dial.go", "child.go child_unix.go child_windows.go child_other.go"},
+	{"pipe.go", "dial.go", "child.go systemchild.go child_unix.go child_windows.go child_other.go"},
 	{"packet.go"},
 	{"datagram.go", "endpoint.go", "streamreader.go streamwriter.go", "protocol.go protocoltransport.go", "server.go service.go listener.go"},
 	{"stream.go", "streamserver.go", "connect.go", "protocolserver.go", "netconn.go", "sendfile.go", "process.go", "subprocess.go"},
