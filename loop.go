@@ -77,7 +77,6 @@ type EventLoop struct {
 	listening int                  // descriptors that the poller watches
 	batch     int                  // callbacks of this pass that have not run yet
 	drivers   int                  // suspended tasks that run the loop on their stacks; see drive
-	looking   *site                // where a task that is resumed records its stack; nil unless in look
 	nested    int                  // eager first steps that are under way
 	single    bool                 // the run is over after this pass
 	busy      uint                 // passes that did not wait
@@ -94,6 +93,8 @@ type EventLoop struct {
 
 	closing    bool // Close is ending the tasks
 	abandoning bool // Close is closing the connections; there will be no pass any more
+
+	looking *site // where a task that is resumed records its stack; nil but in look. It is beside g, which is needed as well
 
 	// Any goroutine.
 	stepping atomic.Pointer[string] // the task that had its turn last, while closing

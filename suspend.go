@@ -95,13 +95,13 @@ func (t *task) suspend(ctx context.Context, w awaited) error {
 	if level != nil {
 		t.forward(level.cause)
 	}
-	if !t.drive() {
+	if l := t.loop; !t.drive() {
 		t.coro.Suspend()
-		for t.loop.looking != nil {
-			t.loop.looking.record()
+		for l.looking != nil {
+			l.looking.record()
 			t.coro.Suspend()
 		}
-		t.loop.g.Store(coro.Current())
+		l.g.Store(coro.Current())
 	}
 	t.waiter, t.ears, t.suspended = nil, nil, false
 	var err error
