@@ -12,71 +12,39 @@ import (
 	"slices"
 	"syscall"
 	"testing"
-
-	"github.com/goasyncio/asyncio/internal/coro"
 )
 
-// BenchmarkAsleep creates as many coroutines as there are operations, has all of them
-// suspended at the same time, with a place in a slice of deadlines each, and resumes them
-// to their ends in the order of those. Pull has nothing around package iter. The memory of
-// a million and the CPU time of 100,000 are given by these, each in a process of its own:
+// BenchmarkPullAsleep creates as many coroutines as there are operations, with nothing
+// around package iter, has all of them suspended at the same time with a place in a slice
+// of deadlines each, and resumes them to their ends in the order of those. The memory of
+// a million and the CPU time of 100,000 are given by
 //
-//	go test ./internal/coro -run '^$' -bench Asleep/Pull -cpu 1 -benchtime 1000000x
-//	go test ./internal/coro -run '^$' -bench Asleep/Pull -cpu 1 -benchtime 100000x
-func BenchmarkAsleep(b *testing.B) {
-	b.Run("Pull", func(b *testing.B) {
-		type next func() (struct{}, bool)
-		asleep(b, func() next {
-			next, _ := iter.Pull(func(yield func(struct{}) bool) { yield(struct{}{}) })
-			next()
-			return next
-		}, func(n next) { n() })
-	})
-	b.Run("Pool", func(b *testing.B) {
-		p := coro.Pool{Max: -1}
-		s := new(sleeper)
-		asleep(b, func() *coro.Coroutine {
-			p.Start(s)
-			return s.last
-		}, func(c *coro.Coroutine) {
-			c.Resume()
-			p.Put(c)
-		})
-	})
-}
-
-// sleeper is a body that suspends once.
-type sleeper struct{ last *coro.Coroutine }
-
-func (s *sleeper) RunCoroutine(c *coro.Coroutine) {
-	s.last = c
-	c.Suspend()
-}
-
-// sleeping is a coroutine that is suspended.
-type sleeping[C any] struct {
-	when uint64
-	coro C
-}
-
-func asleep[C any](b *testing.B, start func() C, end func(C)) {
+//	go test ./internal/coro -run '^$' -bench PullAsleep -cpu 1 -benchtime 1000000x
+//	go test ./internal/coro -run '^$' -bench PullAsleep -cpu 1 -benchtime 100000x
+func BenchmarkPullAsleep(b *testing.B) {
 	runtime.LockOSThread()
 	defer runtime.UnlockOSThread()
 	b.ReportAllocs()
-	all := make([]sleeping[C], 0, b.N)
+	type sleeper struct {
+		when uint64
+		next func() (struct{}, bool)
+	}
+	all := make([]sleeper, 0, b.N)
 	memory, used := resident(b), -cpuTime(b)
 	b.ResetTimer()
 	for range b.N {
-		all = append(all, sleeping[C]{rand.Uint64(), start()})
+		next, _ := iter.Pull(func(yield func(struct{}) bool) { yield(struct{}{}) })
+		next()
+		all = append(all, sleeper{rand.Uint64(), next})
 	}
 	b.StopTimer()
 	used += cpuTime(b)
 	memory = resident(b) - memory
-	slices.SortFunc(all, func(x, y sleeping[C]) int { return cmp.Compare(x.when, y.when) })
+	slices.SortFunc(all, func(x, y sleeper) int { return cmp.Compare(x.when, y.when) })
 	used -= cpuTime(b)
 	b.StartTimer()
 	for _, s := range all {
-		end(s.coro)
+		s.next()
 	}
 	used += cpuTime(b)
 	b.ReportMetric(float64(memory)/float64(b.N), "resident-B/op")
