@@ -118,7 +118,7 @@ func TestIdleConnections(t *testing.T) {
 	}
 	leavesNothing(t)
 	n := amount(10_000, 2_000)
-	for name, most := range map[string]int64{"protocol": 700, "stream": 8000} {
+	for name, most := range map[string]int64{"protocol": 500, "stream": 5000} {
 		if onPortable {
 			most += 5 << 10 // a goroutine each
 		}

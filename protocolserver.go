@@ -9,7 +9,7 @@ import "context"
 // loop.create_unix_server). The protocol has to be a Protocol or a BufferedProtocol.
 // A panic of factory ends that connection only, and goes to the exception handler.
 //
-// No task serves a connection, so an idle one costs about 600 bytes, and what the
+// No task serves a connection, so an idle one costs about 400 bytes, and what the
 // protocol itself needs; with StartServer it is about 6.5 KB.
 func CreateServer[P BaseProtocol](ctx context.Context, network, address string, factory func() P, opts *ServerOptions) (*Server, error) {
 	var r reception

@@ -298,22 +298,7 @@ func (r *StreamReader) takeBack() {
 // that. At the end of the stream it returns io.EOF. A line longer than the limit is
 // a *LimitOverrunError; the data stays. The caller owns the memory.
 func (r *StreamReader) ReadLine(ctx context.Context) ([]byte, error) {
-	t, err := r.begin(ctx, "ReadLine")
-	s := search{from: r.consumed}
-	for err == nil {
-		var line []byte
-		if line, err = r.untilNow(newline, &s); err != seam.ErrWouldBlock {
-			return lastLine(line, err)
-		}
-		if err = r.fillNow(0); err == seam.ErrWouldBlock {
-			err = r.wait(ctx, t, "ReadLine")
-		}
-	}
-	return nil, err
-}
-
-// lastLine is what ReadLine returns for what ReadUntil would.
-func lastLine(line []byte, err error) ([]byte, error) {
+	line, err := r.until(ctx, newline, "ReadLine")
 	if e, ok := err.(*IncompleteReadError); ok {
 		if len(e.Partial) == 0 {
 			return nil, io.EOF
@@ -346,15 +331,22 @@ func (r *StreamReader) ReadUntil(ctx context.Context, separators ...[]byte) ([]b
 	if err := checkSeparators(separators); err != nil {
 		return nil, err
 	}
-	t, err := r.begin(ctx, "ReadUntil")
+	return r.until(ctx, separators, "ReadUntil")
+}
+
+func (r *StreamReader) until(ctx context.Context, separators [][]byte, op string) ([]byte, error) {
+	t, err := r.begin(ctx, op)
 	s := search{from: r.consumed}
 	for err == nil {
-		var data []byte
-		if data, err = r.untilNow(separators, &s); err != seam.ErrWouldBlock {
-			return data, err
+		var end int
+		if end, err = r.untilNow(separators, &s); end > 0 {
+			return r.take(end), nil
 		}
-		if err = r.fillNow(0); err == seam.ErrWouldBlock {
-			err = r.wait(ctx, t, "ReadUntil")
+		if err == nil {
+			err = r.fillNow(0)
+		}
+		if err == seam.ErrWouldBlock {
+			err = r.wait(ctx, t, op)
 		}
 	}
 	return nil, err
@@ -366,31 +358,29 @@ type search struct {
 	from     uint32 // consumed, when that was found
 }
 
-// untilNow is ReadUntil of what is buffered: it returns seam.ErrWouldBlock if there is
-// no separator yet.
-func (r *StreamReader) untilNow(separators [][]byte, s *search) ([]byte, error) {
-	shortest, longest := lengths(separators)
+// untilNow looks in what is buffered for the end of what ReadUntil is to return. It
+// returns 0 if there is none yet.
+func (r *StreamReader) untilNow(separators [][]byte, s *search) (end int, err error) {
 	if r.peer != nil && r.consumed != s.from {
 		// Another task had its turn first. A reader that is fed by hand goes
 		// on where it was all the same, as CPython's does.
 		s.searched, s.from = 0, r.consumed
 	}
-	data := r.buf[r.start:]
-	if len(data)-s.searched >= shortest {
-		if begin, end := find(data, s.searched, separators); end > 0 {
-			if begin > r.limit {
-				return nil, r.overrun(begin, true)
-			}
-			return r.take(end), nil
-		}
-		if s.searched = max(0, len(data)+1-longest); s.searched > r.limit {
-			return nil, r.overrun(s.searched, false)
-		}
+	begin, end := s.find(r.buf[r.start:], separators)
+	switch {
+	case begin > r.limit:
+		return 0, r.overrun(begin, end > 0)
+	case end == 0 && r.eof:
+		return 0, r.incomplete(-1)
 	}
-	if r.eof {
-		return nil, &IncompleteReadError{Partial: r.take(len(data)), Expected: -1}
-	}
-	return nil, seam.ErrWouldBlock
+	return end, nil
+}
+
+// incomplete consumes what is left at the end of the stream, where more was expected.
+//
+//go:noinline
+func (r *StreamReader) incomplete(expected int) error {
+	return &IncompleteReadError{Partial: r.take(r.Buffered()), Expected: expected}
 }
 
 func checkSeparators(separators [][]byte) error {
@@ -411,18 +401,37 @@ func lengths(separators [][]byte) (shortest, longest int) {
 	return shortest, longest
 }
 
-// find returns where the separator lies that ends first; end is 0 if there is none.
-func find(data []byte, from int, separators [][]byte) (begin, end int) {
-	for _, s := range separators {
-		if i := bytes.Index(data[from:], s); i >= 0 {
-			if e := from + i + len(s); end == 0 || e < end || e == end && from+i > begin {
-				begin, end = from+i, e
+// find returns where the separator lies that ends first. If there is none, end is 0,
+// and begin how many bytes are known to be before it, if that has changed.
+func (s *search) find(data []byte, separators [][]byte) (begin, end int) {
+	shortest, longest := lengths(separators)
+	if len(data)-s.searched < shortest {
+		return 0, 0
+	}
+	for _, sep := range separators {
+		if i := index(data[s.searched:], sep); i >= 0 {
+			i += s.searched
+			if e := i + len(sep); end == 0 || e < end || e == end && i > begin {
+				begin, end = i, e
 			}
 		}
+	}
+	if end == 0 {
+		s.searched = max(0, len(data)+1-longest)
+		begin = s.searched
 	}
 	return begin, end
 }
 
+// index is bytes.Index, which needs more of the stack.
+func index(data, sep []byte) int {
+	if len(sep) == 1 {
+		return bytes.IndexByte(data, sep[0])
+	}
+	return bytes.Index(data, sep)
+}
+
+//go:noinline
 func (r *StreamReader) overrun(consumed int, found bool) error {
 	return &LimitOverrunError{Buffered: bytes.Clone(r.buf[r.start:]), Consumed: consumed, Found: found}
 }
@@ -440,7 +449,7 @@ func (r *StreamReader) ReadExactly(ctx context.Context, n int) ([]byte, error) {
 	}
 	for r.Buffered() < n {
 		if r.eof {
-			return nil, &IncompleteReadError{Partial: r.take(r.Buffered()), Expected: n}
+			return nil, r.incomplete(n)
 		}
 		if err := r.fill(ctx, t, "ReadExactly", n); err != nil {
 			return nil, err
@@ -636,7 +645,8 @@ func (r *StreamReader) take(n int) []byte {
 		r.consumed++
 		return data
 	}
-	data := bytes.Clone(r.buf[r.start : r.start+n])
+	data := make([]byte, n) // bytes.Clone needs more of the stack
+	copy(data, r.buf[r.start:])
 	r.consume(n)
 	return data
 }

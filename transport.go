@@ -256,7 +256,10 @@ func (t *transport) write(p []byte) error {
 	case t.tls != nil:
 		return t.writeTLS(p)
 	}
-	return t.send(p)
+	if err := t.writing(); err != nil {
+		return err
+	}
+	return t.sendNow(p)
 }
 
 //go:noinline
