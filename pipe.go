@@ -19,7 +19,7 @@ func (t *transport) adoptPipe(op string, f *os.File, toWrite bool) error {
 	if info.Mode().IsRegular() || info.IsDir() {
 		return misuse(op, ErrBadArgument, "%s is no pipe, socket or character device", f.Name())
 	}
-	a, err := t.loop.adopter()
+	a, err := t.loop.adopter(op)
 	if err != nil {
 		f.Close()
 		return err

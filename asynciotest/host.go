@@ -7,6 +7,7 @@ import (
 	"errors"
 	"fmt"
 	"hash/fnv"
+	"math"
 	"math/rand/v2"
 	"net/netip"
 	"strings"
@@ -47,6 +48,7 @@ type Host struct {
 // empty, localhost or an IP address, or has a space, a colon, a bracket or a control
 // character in it.
 func (n *Network) Host(name string) *Host {
+	n.here("Network.Host")
 	if h := n.named[name]; h != nil {
 		return h
 	}
@@ -67,7 +69,7 @@ func (n *Network) Host(name string) *Host {
 	n.hosts = append(n.hosts, h)
 	n.named[name] = h
 	n.at[h.addr] = h
-	h.Boot()
+	h.boot()
 	return h
 }
 
@@ -89,7 +91,10 @@ func (h *Host) Addr() netip.Addr { return h.addr }
 func (h *Host) String() string { return h.name }
 
 // Up reports whether the host is running.
-func (h *Host) Up() bool { return h.stack != nil }
+func (h *Host) Up() bool {
+	h.net.here("Host.Up")
+	return h.stack != nil
+}
 
 // Disk returns the disk of the host.
 func (h *Host) Disk() *Disk { return h.disk }
@@ -101,6 +106,7 @@ func (h *Host) Disk() *Disk { return h.disk }
 // and asyncio.Rand is drawn from the seed. Options of the loop are respected, among
 // them a resolver; but the clock and the network are those of the host.
 func (h *Host) Go(main func(ctx context.Context) error, opts ...asyncio.RunOption) *Program {
+	h.net.here("Host.Go")
 	return h.start(fmt.Sprintf("program %d", h.count()+1), main, opts)
 }
 
@@ -125,7 +131,7 @@ func (h *Host) start(name string, main func(ctx context.Context) error, opts []a
 		p.done, p.err = true, ErrCrashed
 		return p
 	}
-	h.Boot()
+	h.boot()
 	p.launch()
 	return p
 }
@@ -134,6 +140,11 @@ func (h *Host) start(name string, main func(ctx context.Context) error, opts []a
 // and resets those of the time before the crash whose peers send something. It does
 // nothing to a host that is up.
 func (h *Host) Boot() {
+	h.net.here("Host.Boot")
+	h.boot()
+}
+
+func (h *Host) boot() {
 	if h.stack != nil || h.net.over {
 		return
 	}
@@ -155,6 +166,11 @@ func (h *Host) Boot() {
 // A program that crashes its own host goes on until its loop waits, without any
 // effect on others.
 func (h *Host) Crash() {
+	h.net.here("Host.Crash")
+	h.crash()
+}
+
+func (h *Host) crash() {
 	if h.stack == nil {
 		return
 	}
@@ -167,8 +183,9 @@ func (h *Host) Crash() {
 // Restart boots the host, after a Crash if it is up, and starts all programs anew that
 // were ended by a crash, in the order in which they were started at first.
 func (h *Host) Restart() {
-	h.Crash()
-	h.Boot()
+	h.net.here("Host.Restart")
+	h.crash()
+	h.boot()
 	for _, p := range h.net.programs {
 		if p.host == h && p.lost {
 			p.launch()
@@ -196,13 +213,23 @@ func (h *Host) halt() {
 // SetClock makes the host's clock differ from the network's by skew from now on, and
 // by drift seconds more each second: 50e-6 is a clock that gains 50 µs a second. Only
 // asyncio.Now, and what is judged by it, certificates say, sees that; the loop's Time, timers
-// and deadlines are the network's.
+// and deadlines are the network's. It panics if drift is not a number, infinite, or not
+// above -1, with which the clock would stand still or go backwards.
 func (h *Host) SetClock(skew time.Duration, drift float64) {
+	h.net.here("Host.SetClock")
+	if !(drift > -1) || math.IsInf(drift, 1) {
+		panic(fmt.Sprintf("asynciotest: SetClock(%v, %v): the drift must be a number above -1", skew, drift))
+	}
 	h.skew, h.drift, h.drifts = skew, drift, h.net.Now()
 }
 
 // Wall returns the time of day on the host's clock.
 func (h *Host) Wall() time.Time {
+	h.net.here("Host.Wall")
+	return h.wall()
+}
+
+func (h *Host) wall() time.Time {
 	now := h.net.Now()
 	return epoch.Add(now + h.skew + time.Duration(h.drift*float64(now-h.drifts)))
 }
@@ -211,6 +238,7 @@ func (h *Host) Wall() time.Time {
 // more fails with syscall.EMFILE, and connections wait to be accepted. There is no
 // limit if n is 0, which is the default. It panics if n is negative.
 func (h *Host) SetDescriptorLimit(n int) {
+	h.net.here("Host.SetDescriptorLimit")
 	if n < 0 {
 		panic(fmt.Sprintf("asynciotest: SetDescriptorLimit(%d): the limit must not be negative", n))
 	}
@@ -219,7 +247,10 @@ func (h *Host) SetDescriptorLimit(n int) {
 
 // FailLookups makes the look-ups of names on this host fail with err from now on; nil
 // ends that. Addresses that are numbers, and localhost, need no look-up.
-func (h *Host) FailLookups(err error) { h.lookups = err }
+func (h *Host) FailLookups(err error) {
+	h.net.here("Host.FailLookups")
+	h.lookups = err
+}
 
 // A Program is a function that runs on a host. After a Crash of the host and a Restart it
 // runs anew.
@@ -246,13 +277,17 @@ func (p *Program) String() string { return p.host.name + " (" + p.name + ")" }
 func (p *Program) Host() *Host { return p.host }
 
 // Running reports whether the program has not ended.
-func (p *Program) Running() bool { return !p.done }
+func (p *Program) Running() bool {
+	p.host.net.here("Program.Running")
+	return !p.done
+}
 
 // Err returns the error that the program has ended with: that of its main, ErrCrashed
 // after a crash, nil while it runs, after a Restart among others. If its main has
 // panicked, or has returned the panic of something that it has waited for, the error
 // names the program and wraps the *asyncio.PanicError, which has the stack.
 func (p *Program) Err() error {
+	p.host.net.here("Program.Err")
 	p.asked = p.asked || p.done
 	return p.err
 }
@@ -263,6 +298,9 @@ func (p *Program) Err() error {
 // once. A run that a Crash or a Restart ends has the error ErrCrashed, whatever becomes
 // of the next one: to wait for that, call Wait again after the Restart.
 func (p *Program) Wait(ctx context.Context) error {
+	if err := p.host.net.elsewhere("Program.Wait"); err != nil {
+		return err
+	}
 	p.asked = true
 	if p.done {
 		return p.err
@@ -431,7 +469,7 @@ func (p *Program) finish(err error) {
 type machine process
 
 func (m *machine) Now() time.Duration { return m.net.Now() }
-func (m *machine) Wall() time.Time    { return m.program.host.Wall() }
+func (m *machine) Wall() time.Time    { return m.program.host.wall() }
 func (m *machine) Halted() bool       { return m.halted }
 
 func (m *machine) whenIdle(fire func()) { m.idlers.add(fire) }

@@ -119,12 +119,14 @@ func (l NetworkLog) String() string {
 // Log returns what has happened so far, at most the latest entries that WithLogLimit
 // allows. Acknowledgements, and packets of Unix sockets, are left out.
 func (n *Network) Log() NetworkLog {
+	n.here("Network.Log")
 	return append(NetworkLog(nil), n.log.items[n.log.head:]...)
 }
 
 // Note puts a text into the log, as something that has happened on the host whose
 // program runs now.
 func (n *Network) Note(format string, args ...any) {
+	n.here("Network.Note")
 	h := n.outside
 	if n.acting != nil {
 		h = n.acting.program.host

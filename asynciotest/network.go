@@ -17,6 +17,7 @@ import (
 
 	"github.com/goasyncio/asyncio"
 	"github.com/goasyncio/asyncio/internal/coro"
+	"github.com/goasyncio/asyncio/internal/thread"
 	"github.com/goasyncio/asyncio/internal/timer"
 )
 
@@ -41,8 +42,10 @@ import (
 // after that it goes on without it, and the run can no longer be repeated.
 //
 // Unless something else is said, the methods of a Network, of its hosts, programs and
-// disks may be called before Run, and from the code that runs on the network. Hosts that
-// are nil, or of another network, are a mistake that methods panic about.
+// disks may be called before and after Run, and meanwhile from the code that runs on the
+// network. On another goroutine, one of ToThread for instance, they panic with an
+// *asyncio.UsageError while the simulation runs, or return it if they return errors. Hosts
+// that are nil, or of another network, are a mistake that methods panic about.
 type Network struct {
 	seed     uint64
 	rand     *rand.Rand
@@ -74,6 +77,8 @@ type Network struct {
 	kick chan struct{} // somebody has called Wake
 
 	kicked atomic.Bool // there are kicks
+
+	thread atomic.Int64 // on which the simulation runs; 0 while it does not, or where threads have no numbers
 
 	mu    sync.Mutex
 	kicks []*process // whose Wake was called
@@ -143,7 +148,10 @@ func (n *Network) Now() time.Duration { return time.Duration(n.now.Load()) }
 
 // Events returns how many events there were: packets that have arrived, timers, turns
 // of programs.
-func (n *Network) Events() uint64 { return n.steps }
+func (n *Network) Events() uint64 {
+	n.here("Network.Events")
+	return n.steps
+}
 
 // Run runs main as a program on the host "outside", and with it all programs that are
 // started on the hosts. When main returns, the power is cut: all hosts stop as in a
@@ -173,12 +181,17 @@ func (n *Network) Run(t testing.TB, main func(ctx context.Context) error, opts .
 // that of any program, see Program.Err. If the main of any program calls runtime.Goexit, as FailNow does, the
 // simulation ends there and then, and the goroutine of Simulate exits.
 func (n *Network) Simulate(main func(ctx context.Context) error, opts ...asyncio.RunOption) error {
+	if err := n.elsewhere("Network.Simulate"); err != nil {
+		return err
+	}
 	if n.over || n.running {
 		return errors.New("asynciotest: a network can be run once; make a new one")
 	}
 	n.running = true
 	runtime.LockOSThread()
 	defer runtime.UnlockOSThread()
+	n.thread.Store(int64(thread.ID()))
+	defer n.thread.Store(0)
 	p := n.outside.start("main", main, opts)
 	complete := false
 	defer func() {
@@ -193,6 +206,22 @@ func (n *Network) Simulate(main func(ctx context.Context) error, opts ...asyncio
 		runtime.Goexit()
 	}
 	return errors.Join(err, n.failures(p))
+}
+
+// elsewhere says that op is called on a goroutine that is none of the simulation's, while
+// that runs. All of those are on one thread, which no other one gets.
+func (n *Network) elsewhere(op string) error {
+	if home := n.thread.Load(); home == 0 || home == int64(thread.ID()) {
+		return nil
+	}
+	return &asyncio.UsageError{Op: op, Cause: asyncio.ErrWrongGoroutine, Text: "the simulation runs on another one; call this in main or in a program, by CallSoonThreadsafe for instance"}
+}
+
+// here panics if op is called on a goroutine that is none of the simulation's.
+func (n *Network) here(op string) {
+	if err := n.elsewhere(op); err != nil {
+		panic(err)
+	}
 }
 
 // loop lets things happen until p has ended.
@@ -364,7 +393,10 @@ func (n *Network) note(kind LogKind, from, to *Host, size int) {
 // the size and the time of every packet and fault, and each turn of a program. Two
 // runs that went the same way have the same hash. The content of packets does not
 // count, so that TLS, which is encrypted with true randomness, makes no difference.
-func (n *Network) Hash() uint64 { return n.hash }
+func (n *Network) Hash() uint64 {
+	n.here("Network.Hash")
+	return n.hash
+}
 
 // fifo is a queue. The zero value is empty.
 type fifo[T any] struct {
