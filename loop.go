@@ -39,6 +39,7 @@ type EventLoop struct {
 	name    string
 	clock   seam.Clock
 	machine seam.Machine // the clock, if the loop runs on a simulated machine; else nil
+	fuse    seam.Fuse    // the clock, if it limits a run; else nil
 	rand    *rand.Rand
 	order   seam.Order // nil for first come, first served
 	audit   seam.Audit // nil for none
@@ -136,6 +137,7 @@ func NewEventLoop(opts ...LoopOption) *EventLoop {
 		l.clock = newWallClock()
 	}
 	l.machine, _ = l.clock.(seam.Machine)
+	l.fuse, _ = l.clock.(seam.Fuse)
 	if c.seams.NewTape != nil {
 		l.tape = c.seams.NewTape()
 		l.entry.tape, l.entry.queue = l.tape, func(r any) { l.ready.push(r.(runnable)) }
@@ -425,7 +427,9 @@ func (l *EventLoop) collect(atMost time.Duration) error {
 	}
 	l.entry.drain(&l.ready)
 	if l.ready.count > 0 && l.listening == 0 { // there is nothing to wait for, nor to poll
-		l.giveWay()
+		if err := l.giveWay(); err != nil {
+			return err
+		}
 	} else {
 		if err := l.wait(l.patience(atMost)); err != nil {
 			return err
@@ -467,10 +471,11 @@ func (l *EventLoop) patience(atMost time.Duration) time.Duration {
 
 func (l *EventLoop) wait(d time.Duration) error {
 	if d == 0 {
-		l.giveWay()
-		if l.listening == 0 {
-			return nil // there is nothing to poll
+		if err := l.giveWay(); err != nil || l.listening == 0 { // there is nothing to poll
+			return err
 		}
+	} else if err := l.mayGoOn(1, d); err != nil {
+		return err
 	}
 	external := l.outside+l.onNetwork > 0
 	if l.machine != nil {
@@ -489,12 +494,32 @@ func (l *EventLoop) wait(d time.Duration) error {
 
 // giveWay lets other goroutines run now and then, if there is only one processor, while
 // the loop has so much to do that it never waits. The runtime would notice by itself
-// that they wait, but only after 10 ms or more.
-func (l *EventLoop) giveWay() {
+// that they wait, but only after 10 ms or more. It returns the error that ends the run, if
+// that has gone on for too long.
+func (l *EventLoop) giveWay() error {
 	const often = 64
-	if l.busy++; l.busy%often == 0 && runtime.GOMAXPROCS(0) == 1 {
+	if l.busy++; l.busy%often != 0 {
+		return nil
+	}
+	if err := l.mayGoOn(often, 0); err != nil {
+		l.busy-- // whoever comes next is told, too
+		return err
+	}
+	if runtime.GOMAXPROCS(0) == 1 {
 		l.giveWayNow()
 	}
+	return nil
+}
+
+// mayGoOn asks the fuse whether the run may go on; see seam.Fuse.
+func (l *EventLoop) mayGoOn(n int, d time.Duration) error {
+	if l.fuse == nil || l.closing {
+		return nil
+	}
+	if err := l.fuse.Pass(n, d); err != nil {
+		return fmt.Errorf("%w%s", err, l.list())
+	}
+	return nil
 }
 
 func (l *EventLoop) giveWayNow() {

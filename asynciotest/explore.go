@@ -3,7 +3,6 @@
 package asynciotest
 
 import (
-	"errors"
 	"fmt"
 	"hash/maphash"
 	"math/rand/v2"
@@ -13,10 +12,6 @@ import (
 	"sync/atomic"
 	"testing"
 )
-
-// ErrEndless is the error of a run that takes more steps than StepLimit allows. Its
-// tasks were cancelled.
-var ErrEndless = errors.New("asynciotest: the run does not come to an end")
 
 // Explore runs f n times, each time with another seed, on several threads at once,
 // until a run fails. Then it looks for the simplest schedule that fails, and ends the
@@ -175,27 +170,16 @@ func FirstSeed(seed uint64) ExploreOption {
 	return exploreOption(func(e *exploration) { e.first = seed })
 }
 
-// StepLimit sets how many turns a run may take. After them everything is cancelled,
-// and Sim.Run returns ErrEndless; a task that ignores its cancellation and awaits ten
-// thousand times more fails the run, and is ended as by FailNow. The default is a
-// million. It panics if n is not positive.
-func StepLimit(n int) ExploreOption {
-	if n < 1 {
-		panic(fmt.Sprintf("asynciotest: StepLimit(%d): the limit must be positive", n))
-	}
-	return exploreOption(func(e *exploration) { e.limit = n })
-}
-
 // An exploration is a call of Explore.
 type exploration struct {
-	t     testing.TB
-	n     int
-	f     func(testing.TB, *Sim)
-	first uint64
-	limit int
-	depth int // of PCT; 0 without
-	bound int // of AllSchedules; negative without
-	steps int // of the first run
+	t      testing.TB
+	n      int
+	f      func(testing.TB, *Sim)
+	first  uint64
+	depth  int // of PCT; 0 without
+	bound  int // of AllSchedules; negative without
+	steps  int // of the first run
+	limits limits
 
 	kept atomic.Bool // a run was not skipped
 	ran  atomic.Bool // a run has called Sim.Run
@@ -206,7 +190,7 @@ func newExploration(op string, t testing.TB, n int, f func(testing.TB, *Sim), op
 	if f == nil {
 		panic("asynciotest: " + op + ": the function is nil")
 	}
-	e := &exploration{t: t, n: n, f: f, first: 1, limit: 1_000_000, bound: -1}
+	e := &exploration{t: t, n: n, f: f, first: 1, limits: oneOfMany, bound: -1}
 	for _, o := range opts {
 		if o == nil {
 			panic("asynciotest: " + op + ": an option is nil")
@@ -241,7 +225,7 @@ func (e *exploration) picker(seed uint64) picker {
 
 // run performs one run.
 func (e *exploration) run(seed uint64, t *trial) *outcome {
-	t.limit = e.limit
+	t.limits = e.limits
 	t.course.SetSeed(courseSeed)
 	o := perform(e.t, seed, t, e.f)
 	if !o.skipped {

@@ -341,7 +341,9 @@ type process struct {
 	parked  bool // it waits
 	queued  bool // in net.ready
 	halted  bool
-	idle    bool // the wait that is under way can never end
+	idle    bool // the wait that is under way can never end, or shall not
+	turns   int
+	passes  int // of this turn, as far as they are known
 	idlers  idleQueue
 
 	workers  int
@@ -410,9 +412,11 @@ func (q *process) turn() {
 	q.queued, q.parked = false, false
 	n.events.Remove(&q.alarm)
 	n.steps++
+	q.turns++
+	q.passes = 0
 	n.note(turned, q.program.host, nil, 0)
 	if q.co == nil {
-		if q.halted {
+		if q.halted || q.idle {
 			q.ended(coro.Finished)
 			return
 		}
@@ -484,6 +488,23 @@ func (m *machine) Working(n int) {
 		}
 	}
 	m.workers = n
+}
+
+// Pass counts the passes of a turn that does not end.
+func (m *machine) Pass(passes int, d time.Duration) error {
+	n := m.net
+	if d != 0 {
+		return nil // whether it may wait is up to the network
+	}
+	if m.passes += passes; m.passes == passes {
+		return nil // they may be those of earlier turns
+	}
+	n.passes += uint64(passes)
+	if err := n.mayGoOn(n.Now()); err != nil {
+		m.halted, n.spinner = true, m.program
+		return err
+	}
+	return nil
 }
 
 // Wait lets the other programs run until something happens to this one.

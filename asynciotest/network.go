@@ -74,6 +74,11 @@ type Network struct {
 	hash     uint64
 	steps    uint64 // events and turns of programs
 
+	limits  limits
+	passes  uint64   // of loops, within one turn: those that never wait
+	endless error    // why the run is over; nil if it is within its limits
+	spinner *Program // whose turn was ended because of that
+
 	kick chan struct{} // somebody has called Wake
 
 	kicked atomic.Bool // there are kicks
@@ -91,12 +96,17 @@ type Network struct {
 type event interface{ happen() }
 
 // A NetworkOption is an option of NewNetwork.
-type NetworkOption func(*Network)
+type NetworkOption interface{ applyNetwork(*Network) }
+
+type networkOption func(*Network)
+
+func (o networkOption) applyNetwork(n *Network) { o(n) }
 
 // WithLink sets what the links between hosts are like for which SetLink says nothing
 // else. The default is a latency from 0.5 to 1.5 ms, and no fault.
 func WithLink(l Link) NetworkOption {
-	return func(n *Network) { n.standard = l.checked() }
+	l = l.checked()
+	return networkOption(func(n *Network) { n.standard = l })
 }
 
 // WithSocketBuffers sets how many bytes a connection holds at each end that were
@@ -107,7 +117,7 @@ func WithSocketBuffers(size int) NetworkOption {
 	if size <= 0 {
 		panic(fmt.Sprintf("asynciotest: buffers of %d bytes", size))
 	}
-	return func(n *Network) { n.buffer = size }
+	return networkOption(func(n *Network) { n.buffer = size })
 }
 
 // WithLogLimit sets how many entries the log of the network keeps, the latest: 10,000
@@ -116,7 +126,7 @@ func WithLogLimit(limit int) NetworkOption {
 	if limit < 0 {
 		panic(fmt.Sprintf("asynciotest: WithLogLimit(%d): the limit must not be negative", limit))
 	}
-	return func(n *Network) { n.logLimit = limit }
+	return networkOption(func(n *Network) { n.logLimit = limit })
 }
 
 // NewNetwork returns a network without hosts, at time zero.
@@ -129,11 +139,15 @@ func NewNetwork(seed uint64, opts ...NetworkOption) *Network {
 		standard: Link{Latency: Uniform(500*time.Microsecond, 1500*time.Microsecond)},
 		buffer:   64 << 10,
 		logLimit: 10_000,
+		limits:   ofOne,
 		hash:     14695981039346656037,
 		kick:     make(chan struct{}, 1),
 	}
 	for _, o := range opts {
-		o(n)
+		if o == nil {
+			panic("asynciotest: NewNetwork: an option is nil")
+		}
+		o.applyNetwork(n)
 	}
 	n.outside = n.Host("outside")
 	return n
@@ -227,6 +241,9 @@ func (n *Network) here(op string) {
 // loop lets things happen until p has ended.
 func (n *Network) loop(p *Program) error {
 	for !p.done && !n.exited {
+		if n.endless != nil || n.mayGoOn(n.Now()) != nil {
+			return n.endAll(n.endless)
+		}
 		n.takeKicks()
 		if n.ready.len() > 0 {
 			n.ready.pop().turn()
@@ -237,16 +254,26 @@ func (n *Network) loop(p *Program) error {
 		}
 		next := n.events.First()
 		if next != nil {
-			n.happen(next)
+			if n.mayGoOn(next.When) == nil {
+				n.happen(next)
+			}
 			continue
 		}
 		if n.awaitsOutside() {
 			<-n.kick
 			continue
 		}
-		return n.deadlock()
+		return n.endAll(fmt.Errorf("%w: nothing can happen any more at %v", asyncio.ErrDeadlock, n.Now()))
 	}
 	return p.err
+}
+
+// mayGoOn returns why the run must not go on until then, and notes it.
+func (n *Network) mayGoOn(then time.Duration) error {
+	if n.endless == nil {
+		n.endless = n.limits.exceeded(int(n.steps+n.passes), then)
+	}
+	return n.endless
 }
 
 func (n *Network) happen(t *timer.Timer[event]) {
@@ -312,20 +339,33 @@ func (n *Network) awaitsOutside() bool {
 	return false
 }
 
-// deadlock ends all programs, and says what they waited for.
-func (n *Network) deadlock() error {
+// endAll ends all programs, and returns why, with the tasks of each.
+func (n *Network) endAll(why error) error {
+	for n.ready.len() > 0 {
+		n.ready.pop().queued = false
+	}
 	var text strings.Builder
 	for _, p := range n.programs {
-		if p.current == nil {
+		did := ""
+		switch q := p.current; {
+		case q != nil:
+			if n.endless != nil {
+				did = ", " + plural(q.turns, "turn")
+			}
+			q.idle = true
+			q.turn()
+		case p == n.spinner:
+			did = ", which never waits"
+		default:
 			continue
 		}
-		p.asked = true
-		p.current.idle = true
-		p.current.turn()
-		_, tasks, _ := strings.Cut(fmt.Sprint(p.err), "\n")
-		fmt.Fprintf(&text, "\n%s:\n%s", p, tasks)
+		fmt.Fprintf(&text, "\n%s%s", p, did)
+		if _, tasks, ok := strings.Cut(fmt.Sprint(p.err), "\n"); ok {
+			text.WriteString(":\n" + tasks)
+		}
+		p.err, p.asked = why, true
 	}
-	return fmt.Errorf("%w: nothing can happen any more at %v%s", asyncio.ErrDeadlock, n.Now(), text.String())
+	return fmt.Errorf("%w%s", why, text.String())
 }
 
 // finish cuts the power.

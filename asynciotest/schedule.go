@@ -58,10 +58,12 @@ func (s *schedule) Next(q seam.Queue) int {
 	s.now = q.Now()
 	t.steps++
 	turn, deviation := 0, 0
-	if t.steps <= t.limit {
-		turn, deviation = t.picker.pick(t.steps, s.ready)
-	} else if t.steps == t.limit+1 {
-		t.endless(s.waiting)
+	if t.endless == nil {
+		if why := t.limits.exceeded(t.steps, s.now); why != nil {
+			t.end(why, s.waiting)
+		} else {
+			turn, deviation = t.picker.pick(t.steps, s.ready)
+		}
 	}
 	place := s.ready[turn].place
 	if t.fault != nil && s.waiting[place].Kind == seam.Step {

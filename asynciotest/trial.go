@@ -46,6 +46,9 @@ type Sim struct {
 //
 // Options come after those of the simulation, so that they may replace them.
 func (s *Sim) Run(main func(ctx context.Context) error, opts ...asyncio.RunOption) error {
+	if s.trial.endless != nil {
+		return s.trial.endless
+	}
 	s.runs++
 	rng := rand.NewPCG(s.Seed, s.runs)
 	t := s.trial
@@ -62,8 +65,8 @@ func (s *Sim) Run(main func(ctx context.Context) error, opts ...asyncio.RunOptio
 		all = append(all, asyncio.WithDebug(true))
 	}
 	err := caught(main, all)
-	if t.steps > t.limit {
-		return fmt.Errorf("%w: there were %d steps", ErrEndless, t.limit)
+	if t.endless != nil {
+		return t.endless
 	}
 	return err
 }
@@ -81,16 +84,17 @@ type trial struct {
 	tb      *trialT
 	picker  picker
 	fault   *fault // nil: none
-	limit   int    // steps; then everything is cancelled
+	limits  limits // beyond them everything is cancelled
 	record  bool   // events
 	explain bool   // events with all that is to be known of them
 	measure bool   // widths and course
 
-	steps  int
-	made   decisions
-	widths []uint8      // how many candidates there were at each step
-	course maphash.Hash // of who had the turns
-	events []callbackRun
+	steps   int
+	endless error // why the run is over; nil if it is within its limits
+	made    decisions
+	widths  []uint8      // how many candidates there were at each step
+	course  maphash.Hash // of who had the turns
+	events  []callbackRun
 
 	stubborn map[asyncio.AnyTask]*defiance
 }
@@ -108,7 +112,7 @@ const forbearance = 10_000
 // watch is told that a task begins a call that may suspend it. It fails the run, and
 // ends the task as FailNow does, if the task ignores its cancellation.
 func (t *trial) watch(task asyncio.AnyTask, now time.Duration) {
-	endless := t.steps > t.limit
+	endless := t.endless != nil
 	if !endless && (t.fault == nil || !t.fault.reached) || task.Cancelling() == 0 {
 		return
 	}
@@ -159,17 +163,30 @@ func (t *trial) note(now time.Duration, s *schedule, turn, deviation int) {
 	t.events = append(t.events, e)
 }
 
-// endless ends a run that goes on for too long: it cancels all tasks.
-func (t *trial) endless(queue []waiting) {
+// end ends a run that goes on for too long: it cancels all tasks. If there is none at hand,
+// it does so at a later step.
+func (t *trial) end(why error, queue []waiting) {
 	for _, w := range queue {
-		if task, ok := w.Subject.(asyncio.AnyTask); ok {
-			for _, each := range task.Loop().AllTasks() {
-				each.Cancel(ErrEndless)
-			}
-			return
+		task, ok := w.Subject.(asyncio.AnyTask)
+		if !ok {
+			continue
 		}
+		tasks := task.Loop().AllTasks()
+		t.endless = fmt.Errorf("%w%s", why, listOf(tasks))
+		for _, each := range tasks {
+			each.Cancel(ErrEndless)
+		}
+		return
 	}
-	t.limit++ // there is no task at hand; try again at the next step
+}
+
+// listOf describes tasks, one a line.
+func listOf(tasks []asyncio.AnyTask) string {
+	text := ""
+	for _, task := range tasks {
+		text += fmt.Sprintf("\n\t%v", task)
+	}
+	return text
 }
 
 // An outcome is what a trial has come to.
