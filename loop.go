@@ -483,6 +483,9 @@ func (l *EventLoop) wait(d time.Duration) error {
 		l.machine.Working(l.workers.count)
 	}
 	err := l.clock.Wait(d, external, l.poll)
+	if err == seam.ErrBlown {
+		return l.blown(err)
+	}
 	if err == seam.ErrIdle {
 		return fmt.Errorf("%w: nothing left to wait for%s", ErrDeadlock, l.list())
 	}
@@ -517,10 +520,13 @@ func (l *EventLoop) mayGoOn(n int, d time.Duration) error {
 		return nil
 	}
 	if err := l.fuse.Pass(n, d); err != nil {
-		return fmt.Errorf("%w%s", err, l.list())
+		return l.blown(err)
 	}
 	return nil
 }
+
+// blown is the error of a run that has gone on for too long.
+func (l *EventLoop) blown(err error) error { return fmt.Errorf("%w%s", err, l.list()) }
 
 func (l *EventLoop) giveWayNow() {
 	const long = time.Millisecond

@@ -36,8 +36,8 @@ import (
 //
 // Runs that test nothing are a failure: if n is not positive, if f skips every run, if
 // it leaves a run by runtime.Goexit, and if PCTSchedules or AllSchedules are asked for
-// but f never calls Sim.Run. Otherwise f need not call it, for the seed may be all that
-// it wants, for a simulated Network say. Then no schedule is explored: runs differ by
+// but f calls neither Sim.Run nor the Run of a Sim.Network. Otherwise f need not call one,
+// for the seed may be all that it wants. Then no schedule is explored: runs differ by
 // Sim.Seed and Sim.Rand alone, and the log of the test says so.
 //
 // It panics if f or an option is nil.
@@ -115,9 +115,9 @@ func (e *exploration) mustHaveTested() {
 		e.t.Fatal("asynciotest: nothing is tested: every run ends with Skip (to skip the test, call that of its own t)")
 	case e.ran.Load():
 	case e.depth > 0 || e.bound >= 0:
-		e.t.Fatalf("asynciotest: no schedule is explored (%s): the function never calls Sim.Run", e.strategy())
+		e.t.Fatalf("asynciotest: no schedule is explored (%s): the function calls neither Sim.Run nor the Run of a Sim.Network", e.strategy())
 	default:
-		e.t.Log("asynciotest: no schedule is explored: the function never calls Sim.Run, and the runs differ by their seeds alone")
+		e.t.Log("asynciotest: no schedule is explored: the function calls neither Sim.Run nor the Run of a Sim.Network, and the runs differ by their seeds alone")
 	}
 }
 
@@ -182,7 +182,7 @@ type exploration struct {
 	limits limits
 
 	kept atomic.Bool // a run was not skipped
-	ran  atomic.Bool // a run has called Sim.Run
+	ran  atomic.Bool // a run has called Sim.Run, or that of a Sim.Network
 }
 
 // newExploration makes that of the function op.

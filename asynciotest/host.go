@@ -126,6 +126,7 @@ func (h *Host) start(name string, main func(ctx context.Context) error, opts []a
 		panic("asynciotest: the function is nil")
 	}
 	p := &Program{host: h, name: name, main: main, opts: opts}
+	p.label = p.labelled()
 	h.net.programs = append(h.net.programs, p)
 	if h.net.over {
 		p.done, p.err = true, ErrCrashed
@@ -257,6 +258,7 @@ func (h *Host) FailLookups(err error) {
 type Program struct {
 	host    *Host
 	name    string
+	label   string // in reports
 	main    func(ctx context.Context) error
 	opts    []asyncio.RunOption
 	current *process // nil when it has ended
@@ -341,10 +343,12 @@ type process struct {
 	parked  bool // it waits
 	queued  bool // in net.ready
 	halted  bool
-	idle    bool // the wait that is under way can never end, or shall not
+	over    bool // the wait that is under way can never end, or shall not
 	turns   int
 	passes  int // of this turn, as far as they are known
 	idlers  idleQueue
+
+	schedule *schedule // nil for first come, first served
 
 	workers  int
 	external bool
@@ -360,11 +364,20 @@ type process struct {
 func (q *process) RunCoroutine() {
 	p := q.program
 	opts := append(p.logging(), p.opts...)
-	opts = append(opts, seam.LoopOption(seam.Seams{
+	seams := seam.Seams{
 		NewClock:   func() seam.Clock { return (*machine)(q) },
 		NewNetwork: func() (seam.Network, error) { return (*wire)(q), nil },
 		NewRandom:  func() seam.Random { return q.rand },
-	}).(asyncio.RunOption))
+	}
+	if t := q.net.trial(); t != nil {
+		q.schedule = newSchedule(t)
+		q.schedule.process = q
+		seams.NewOrder = func() seam.Order { return q.schedule }
+		if t.explain {
+			opts = append(opts, asyncio.WithDebug(true))
+		}
+	}
+	opts = append(opts, seam.LoopOption(seams).(asyncio.RunOption))
 	var cargo *carried
 	q.err = asyncio.Run(context.Background(), func(ctx context.Context) error {
 		err := p.main(ctx)
@@ -416,7 +429,7 @@ func (q *process) turn() {
 	q.passes = 0
 	n.note(turned, q.program.host, nil, 0)
 	if q.co == nil {
-		if q.halted || q.idle {
+		if q.halted || q.over {
 			q.ended(coro.Finished)
 			return
 		}
@@ -524,7 +537,10 @@ func (m *machine) Wait(d time.Duration, external bool, poll func(time.Duration) 
 	q.co.Suspend()
 	q.external = false
 	switch {
-	case q.idle:
+	case q.over && q.net.endless != nil:
+		q.halted = true
+		return seam.ErrBlown
+	case q.over:
 		q.halted = true
 		return seam.ErrIdle
 	case q.halted:

@@ -74,6 +74,9 @@ type Network struct {
 	hash     uint64
 	steps    uint64 // events and turns of programs
 
+	sim        *Sim        // nil if it is a part of none
+	candidates []candidate // for the next turn
+
 	limits  limits
 	passes  uint64   // of loops, within one turn: those that never wait
 	endless error    // why the run is over; nil if it is within its limits
@@ -186,7 +189,12 @@ func (n *Network) Run(t testing.TB, main func(ctx context.Context) error, opts .
 	t.Helper()
 	n.logTo(t)
 	defer n.logTo(nil)
-	if err := n.Simulate(main, opts...); err != nil {
+	err := n.Simulate(main, opts...)
+	switch {
+	case err == nil:
+	case n.sim != nil: // whose report tells the seed
+		t.Fatal(err)
+	default:
 		t.Fatal(fmt.Errorf("seed %d: %w", n.seed, err))
 	}
 }
@@ -200,6 +208,15 @@ func (n *Network) Simulate(main func(ctx context.Context) error, opts ...asyncio
 	}
 	if n.over || n.running {
 		return errors.New("asynciotest: a network can be run once; make a new one")
+	}
+	if n.sim != nil {
+		if err := n.sim.begin(); err != nil {
+			return err
+		}
+		if n.test == nil {
+			n.logTo(n.sim.t)
+			defer n.logTo(nil)
+		}
 	}
 	n.running = true
 	runtime.LockOSThread()
@@ -246,7 +263,7 @@ func (n *Network) loop(p *Program) error {
 		}
 		n.takeKicks()
 		if n.ready.len() > 0 {
-			n.ready.pop().turn()
+			n.advance()
 			continue
 		}
 		if n.busy > 0 && n.awaitWorkers() {
@@ -271,7 +288,11 @@ func (n *Network) loop(p *Program) error {
 // mayGoOn returns why the run must not go on until then, and notes it.
 func (n *Network) mayGoOn(then time.Duration) error {
 	if n.endless == nil {
-		n.endless = n.limits.exceeded(int(n.steps+n.passes), then)
+		steps := int(n.steps + n.passes)
+		if t := n.trial(); t != nil {
+			steps = t.steps
+		}
+		n.endless = n.limits.exceeded(steps, then)
 	}
 	return n.endless
 }
@@ -352,7 +373,7 @@ func (n *Network) endAll(why error) error {
 			if n.endless != nil {
 				did = ", " + plural(q.turns, "turn")
 			}
-			q.idle = true
+			q.over = true
 			q.turn()
 		case p == n.spinner:
 			did = ", which never waits"
@@ -365,7 +386,11 @@ func (n *Network) endAll(why error) error {
 		}
 		p.err, p.asked = why, true
 	}
-	return fmt.Errorf("%w%s", why, text.String())
+	err := fmt.Errorf("%w%s", why, text.String())
+	if t := n.trial(); t != nil && n.endless != nil {
+		t.endless = err
+	}
+	return err
 }
 
 // finish cuts the power.
@@ -388,7 +413,7 @@ func (n *Network) failures(main *Program) error {
 	var errs []error
 	for _, p := range n.programs {
 		switch {
-		case p == main || !p.done || p.err == nil || p.asked || p.err == ErrCrashed:
+		case p == main || !p.done || p.err == nil || p.asked || p.err == ErrCrashed || n.faulty(p.err):
 		case p.named:
 			errs = append(errs, p.err)
 		default:
@@ -414,6 +439,11 @@ func later(now, d time.Duration) time.Duration {
 
 // note takes an event into the hash.
 func (n *Network) note(kind LogKind, from, to *Host, size int) {
+	n.remark(kind, from, to, size)
+	n.mix(kind, from, to, size)
+}
+
+func (n *Network) mix(kind LogKind, from, to *Host, size int) {
 	f, t := uint64(1), uint64(1)
 	if from != nil {
 		f = uint64(from.id)
@@ -444,9 +474,18 @@ type fifo[T any] struct {
 	head  int
 }
 
-func (q *fifo[T]) len() int  { return len(q.items) - q.head }
-func (q *fifo[T]) push(v T)  { q.items = append(q.items, v) }
-func (q *fifo[T]) first() *T { return &q.items[q.head] }
+func (q *fifo[T]) len() int   { return len(q.items) - q.head }
+func (q *fifo[T]) push(v T)   { q.items = append(q.items, v) }
+func (q *fifo[T]) first() *T  { return &q.items[q.head] }
+func (q *fifo[T]) at(i int) T { return q.items[q.head+i] }
+
+// take removes the one at place i; those before it keep their order.
+func (q *fifo[T]) take(i int) T {
+	v := q.items[q.head+i]
+	copy(q.items[q.head+1:q.head+i+1], q.items[q.head:q.head+i])
+	q.items[q.head] = v
+	return q.pop()
+}
 
 func (q *fifo[T]) pop() T {
 	var none T
