@@ -500,16 +500,28 @@ func (l *EventLoop) wait(d time.Duration) error {
 // that they wait, but only after 10 ms or more. It returns the error that ends the run, if
 // that has gone on for too long.
 func (l *EventLoop) giveWay() error {
-	const often = 64
-	if l.busy++; l.busy%often != 0 {
-		return nil
+	if l.busy++; l.busy%often == 0 {
+		return l.giveWayNow()
 	}
+	return nil
+}
+
+// often is how many passes that do not wait count at once.
+const often = 64
+
+func (l *EventLoop) giveWayNow() error {
 	if err := l.mayGoOn(often, 0); err != nil {
 		l.busy-- // whoever comes next is told, too
 		return err
 	}
-	if runtime.GOMAXPROCS(0) == 1 {
-		l.giveWayNow()
+	if runtime.GOMAXPROCS(0) > 1 {
+		return nil
+	}
+	const long = time.Millisecond
+	if now := time.Now(); now.Sub(l.gaveWay) >= long {
+		// A short time.Sleep would not do: when it is over, the loop comes first.
+		runtime.Gosched()
+		l.gaveWay = time.Now()
 	}
 	return nil
 }
@@ -527,15 +539,6 @@ func (l *EventLoop) mayGoOn(n int, d time.Duration) error {
 
 // blown is the error of a run that has gone on for too long.
 func (l *EventLoop) blown(err error) error { return fmt.Errorf("%w%s", err, l.list()) }
-
-func (l *EventLoop) giveWayNow() {
-	const long = time.Millisecond
-	if now := time.Now(); now.Sub(l.gaveWay) >= long {
-		// A short time.Sleep would not do: when it is over, the loop comes first.
-		runtime.Gosched()
-		l.gaveWay = time.Now()
-	}
-}
 
 // queueDueTimers queues the timers that are due, judged by one reading of the clock.
 func (l *EventLoop) queueDueTimers() {

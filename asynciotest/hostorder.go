@@ -139,8 +139,8 @@ func (r remark) String() string { return fmt.Sprintf("%-12v %s", r.at, r.text) }
 // remark takes down, for a report, what happens on the network. Determinism is judged by
 // everything, also by what has no place in the log.
 func (n *Network) remark(what LogKind, from, to *Host, size int) {
-	t := n.trial()
-	if t == nil || !t.record || n.over {
+	t := n.sim.trial
+	if !t.record || n.over {
 		return
 	}
 	text := what.String()
@@ -158,8 +158,8 @@ func (n *Network) remark(what LogKind, from, to *Host, size int) {
 
 // remarkEntry takes down an entry of the log.
 func (n *Network) remarkEntry(e LogEntry) {
-	t := n.trial()
-	if t == nil || !t.record && !t.explain || n.over {
+	t := n.sim.trial
+	if !t.record && !t.explain || n.over {
 		return
 	}
 	t.said = append(t.said, remark{len(t.events), e.Time, e.text()})

@@ -73,14 +73,19 @@ var (
 	ofOne     = limits{steps: 20_000_000}
 )
 
+// exceed reports whether exceeded returns an error, at little cost.
+func (l limits) exceed(steps int, now time.Duration) bool {
+	return l.steps > 0 && steps > l.steps || l.time > 0 && now > l.time
+}
+
 // exceeded returns the error of a run that has taken so many steps until now, or is about
 // to go on until then; nil if it may.
 func (l limits) exceeded(steps int, now time.Duration) error {
 	switch {
+	case !l.exceed(steps, now):
+		return nil
 	case l.steps > 0 && steps > l.steps:
 		return fmt.Errorf("%w: there were %d steps (see StepLimit) until %v", ErrEndless, l.steps, now)
-	case l.time > 0 && now > l.time:
-		return fmt.Errorf("%w: it goes on after %v (see TimeLimit) and %s", ErrEndless, l.time, plural(steps, "step"))
 	}
-	return nil
+	return fmt.Errorf("%w: it goes on after %v (see TimeLimit) and %s", ErrEndless, l.time, plural(steps, "step"))
 }

@@ -140,7 +140,9 @@ func (n *Network) Note(format string, args ...any) {
 func (n *Network) record(e LogEntry) {
 	e.Time = n.Now()
 	n.mix(e.Kind, e.From, e.To, e.Size)
-	n.remarkEntry(e)
+	if n.sim != nil {
+		n.remarkEntry(e)
+	}
 	if n.logLimit == 0 {
 		return
 	}

@@ -258,12 +258,14 @@ func (n *Network) here(op string) {
 // loop lets things happen until p has ended.
 func (n *Network) loop(p *Program) error {
 	for !p.done && !n.exited {
-		if n.endless != nil || n.mayGoOn(n.Now()) != nil {
+		if n.endless != nil {
 			return n.endAll(n.endless)
 		}
 		n.takeKicks()
 		if n.ready.len() > 0 {
-			n.advance()
+			if n.mayGoOn(n.Now()) == nil {
+				n.advance()
+			}
 			continue
 		}
 		if n.busy > 0 && n.awaitWorkers() {
@@ -287,11 +289,11 @@ func (n *Network) loop(p *Program) error {
 
 // mayGoOn returns why the run must not go on until then, and notes it.
 func (n *Network) mayGoOn(then time.Duration) error {
-	if n.endless == nil {
-		steps := int(n.steps + n.passes)
-		if t := n.trial(); t != nil {
-			steps = t.steps
-		}
+	steps := int(n.steps + n.passes)
+	if n.sim != nil {
+		steps = n.sim.trial.steps
+	}
+	if n.endless == nil && n.limits.exceed(steps, then) {
 		n.endless = n.limits.exceeded(steps, then)
 	}
 	return n.endless
@@ -439,7 +441,9 @@ func later(now, d time.Duration) time.Duration {
 
 // note takes an event into the hash.
 func (n *Network) note(kind LogKind, from, to *Host, size int) {
-	n.remark(kind, from, to, size)
+	if n.sim != nil {
+		n.remark(kind, from, to, size)
+	}
 	n.mix(kind, from, to, size)
 }
 
