@@ -18,9 +18,11 @@ import (
 //	})
 //
 // The schedule decides which of the programs that are ready at one time goes on, until it
-// waits, and which of its callbacks a program runs first, as with Sim.Run. What packets of
-// different connections have made ready runs in any order, since they might have arrived
-// in any; but a schedule changes no latency, and no time passes while something is ready.
+// waits; whether a packet that arrives at that time, or a timer, comes before; and which of
+// its callbacks a program runs first, as with Sim.Run. What packets of different connections
+// have made ready runs in any order. But a schedule changes no latency, and no time passes
+// while something is ready: let seeds vary the latencies, or make them Fixed, so that much
+// happens at one time.
 //
 // Determinism is checked for what happens on the network, too. Reports tell that between
 // the steps, and name tasks with their hosts: "server/main" is the main of the first
@@ -72,6 +74,8 @@ func (n *Network) advance() {
 	place := 0
 	if len(n.candidates) > 1 {
 		place = n.candidates[t.decide(n.candidates, (*instant)(n))].place
+	} else if r, ok := t.picker.(*repetition); ok {
+		r.ran(n.candidates[0].lane)
 	}
 	if place == due {
 		n.happen(next)
