@@ -5,6 +5,7 @@ package asyncio
 import (
 	"context"
 	"crypto/tls"
+	"errors"
 	"net"
 	"os"
 	"time"
@@ -110,8 +111,11 @@ func ConnectAcceptedSocket[P BaseProtocol](ctx context.Context, conn net.Conn, f
 		return nil, none, err
 	}
 	network := conn.LocalAddr().Network()
-	tr, err := t.adopt(conn, network, func(network string) *transport { return &newTransport(t.loop, originOf(network)).tr })
+	tr, err := t.adopt(op, conn, network, func(network string) *transport { return &newTransport(t.loop, originOf(network)).tr })
 	if err != nil {
+		if _, ok := errors.AsType[*UsageError](err); ok {
+			return nil, none, err
+		}
 		return nil, none, &net.OpError{Op: "accept", Net: network, Err: err}
 	}
 	if opts.TLS != nil {

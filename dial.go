@@ -122,7 +122,7 @@ func (t *task) open(ctx context.Context, op, network, address string, opts *Conn
 	host := ""
 	if opts.Conn != nil {
 		network, address = opts.Conn.LocalAddr().Network(), "existing connection"
-		tr, err = t.adopt(opts.Conn, network, make)
+		tr, err = t.adopt(op, opts.Conn, network, make)
 	} else {
 		tr, err = t.dial(ctx, network, address, opts, make)
 		if network != "unix" {
@@ -152,8 +152,8 @@ func dialError(network, address string, err error) error {
 }
 
 // adopt takes over a connection that exists already.
-func (t *task) adopt(c net.Conn, network string, make func(network string) *transport) (*transport, error) {
-	a, err := t.loop.adopter()
+func (t *task) adopt(op string, c net.Conn, network string, make func(network string) *transport) (*transport, error) {
+	a, err := t.loop.adopter(op)
 	if err != nil {
 		c.Close()
 		return nil, err

@@ -39,6 +39,7 @@ type EventLoop struct {
 	name    string
 	clock   seam.Clock
 	machine seam.Machine // the clock, if the loop runs on a simulated machine; else nil
+	fuse    seam.Fuse    // the clock, if it limits a run; else nil
 	rand    *rand.Rand
 	order   seam.Order // nil for first come, first served
 	audit   seam.Audit // nil for none
@@ -140,6 +141,7 @@ func NewEventLoop(opts ...LoopOption) *EventLoop {
 		l.clock = newWallClock()
 	}
 	l.machine, _ = l.clock.(seam.Machine)
+	l.fuse, _ = l.clock.(seam.Fuse)
 	if c.seams.NewTape != nil {
 		l.tape = c.seams.NewTape()
 		l.entry.tape, l.entry.queue = l.tape, func(r any) { l.ready.push(r.(runnable)) }
@@ -437,7 +439,9 @@ func (l *EventLoop) collect(atMost time.Duration) error {
 	}
 	l.entry.drain(&l.ready)
 	if l.ready.count > 0 && l.listening == 0 { // there is nothing to wait for, nor to poll
-		l.giveWay()
+		if err := l.giveWay(); err != nil {
+			return err
+		}
 	} else {
 		if err := l.wait(l.patience(atMost)); err != nil {
 			return err
@@ -479,10 +483,11 @@ func (l *EventLoop) patience(atMost time.Duration) time.Duration {
 
 func (l *EventLoop) wait(d time.Duration) error {
 	if d == 0 {
-		l.giveWay()
-		if l.listening == 0 {
-			return nil // there is nothing to poll
+		if err := l.giveWay(); err != nil || l.listening == 0 { // there is nothing to poll
+			return err
 		}
+	} else if err := l.mayGoOn(1, d); err != nil {
+		return err
 	}
 	external := l.outside+l.onNetwork > 0
 	if l.machine != nil {
@@ -492,6 +497,9 @@ func (l *EventLoop) wait(d time.Duration) error {
 	err := l.clock.Wait(d, external, l.poll)
 	if err == seam.ErrIdle && l.closing {
 		return ErrDeadlock // nobody reads more of it
+	}
+	if err == seam.ErrBlown {
+		return l.blown(err)
 	}
 	if err == seam.ErrIdle {
 		if c, ok := l.order.(seam.Chronicle); ok {
@@ -507,25 +515,48 @@ func (l *EventLoop) wait(d time.Duration) error {
 
 // giveWay lets other goroutines run now and then, if there is only one processor, while
 // the loop has so much to do that it never waits. The runtime would notice by itself
-// that they wait, but only after 10 ms or more.
-func (l *EventLoop) giveWay() {
-	const often = 64
+// that they wait, but only after 10 ms or more. It returns the error that ends the run, if
+// that has gone on for too long.
+func (l *EventLoop) giveWay() error {
 	if l.busy++; l.busy%often == 0 {
-		l.giveWayNow()
+		return l.giveWayNow()
 	}
+	return nil
 }
 
-func (l *EventLoop) giveWayNow() {
-	const long = time.Millisecond
-	if runtime.GOMAXPROCS(0) > 1 {
-		return
+// often is how many passes that do not wait count at once.
+const often = 64
+
+func (l *EventLoop) giveWayNow() error {
+	if err := l.mayGoOn(often, 0); err != nil {
+		l.busy-- // whoever comes next is told, too
+		return err
 	}
+	if runtime.GOMAXPROCS(0) > 1 {
+		return nil
+	}
+	const long = time.Millisecond
 	if now := time.Now(); now.Sub(l.gaveWay) >= long {
 		// A short time.Sleep would not do: when it is over, the loop comes first.
 		runtime.Gosched()
 		l.gaveWay = time.Now()
 	}
+	return nil
 }
+
+// mayGoOn asks the fuse whether the run may go on; see seam.Fuse.
+func (l *EventLoop) mayGoOn(n int, d time.Duration) error {
+	if l.fuse == nil || l.closing {
+		return nil
+	}
+	if err := l.fuse.Pass(n, d); err != nil {
+		return l.blown(err)
+	}
+	return nil
+}
+
+// blown is the error of a run that has gone on for too long.
+func (l *EventLoop) blown(err error) error { return fmt.Errorf("%w%s", err, tellTasks(l)) }
 
 // queueDueTimers queues the timers that are due, judged by one reading of the clock.
 func (l *EventLoop) queueDueTimers() {
@@ -536,12 +567,15 @@ func (l *EventLoop) queueDueTimers() {
 	}
 }
 
-// tellStandstill tells what the tasks wait for. Who knows tasks sets it.
-var tellStandstill func(l *EventLoop) string
+// tellTasks tells what each task waits for, one a line. Who knows tasks sets it.
+var tellTasks func(l *EventLoop) string
 
 // standstill tells why nothing can happen any more.
 func (l *EventLoop) standstill() string {
-	text := tellStandstill(l)
+	text := "there is no task, and nothing that could wake the loop"
+	if tasks := tellTasks(l); tasks != "" {
+		text = "every task waits, and nothing is left that could wake one" + tasks
+	}
 	if next := l.timers.First(); next != nil {
 		text += fmt.Sprintf("\n\tthe clock stands still at %v, and the next timer is due at %v: somebody has to move the clock", l.Time(), next.When)
 	}

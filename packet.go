@@ -481,7 +481,7 @@ func (t *packetTransport) adopt(op string, opts *DatagramOptions) error {
 	adopter, ok := t.loop.net.(seam.Adopter)
 	if !ok {
 		opts.Conn.Close()
-		return fmt.Errorf("asyncio: %s: the network takes over no sockets: %w", op, errors.ErrUnsupported)
+		return misuse(op, errors.ErrUnsupported, "the network is simulated, and takes over nothing that was opened elsewhere")
 	}
 	local := opts.Conn.LocalAddr()
 	t.network = "udp"

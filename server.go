@@ -171,14 +171,15 @@ func newServer(ctx context.Context, op, network, address string, r reception, op
 	}
 	s := &Server{loop: t.loop, values: valuesOf(ctx), ctx: t.loop.Context(valuesOf(ctx)), options: *opts, network: network, reception: r}
 	if opts.Listener != nil {
-		err = s.adopt(opts.Listener)
+		err = s.adopt(op, opts.Listener)
 	} else {
 		err = s.listen(ctx, t, append([]string{address}, opts.AlsoAt...))
 	}
 	if err != nil {
 		s.closeListeners()
-		var op *net.OpError
-		if isCancelled(err, nil) || errors.As(err, &op) {
+		var addressed *net.OpError
+		var usage *UsageError
+		if isCancelled(err, nil) || errors.As(err, &addressed) || errors.As(err, &usage) {
 			return nil, err
 		}
 		return nil, &net.OpError{Op: "listen", Net: network, Addr: target{network, address}, Err: err}
@@ -187,8 +188,8 @@ func newServer(ctx context.Context, op, network, address string, r reception, op
 }
 
 // adopt takes over a listener that exists already.
-func (s *Server) adopt(from net.Listener) error {
-	a, err := s.loop.adopter()
+func (s *Server) adopt(op string, from net.Listener) error {
+	a, err := s.loop.adopter(op)
 	if err != nil {
 		from.Close()
 		return err

@@ -15,14 +15,11 @@ type standstill struct {
 	on    map[*task][]*task // the tasks that one waits for
 }
 
-func init() { tellStandstill = tasksAtStandstill }
+func init() { tellTasks = standstillOf }
 
-// tasksAtStandstill tells why l cannot go on: which task waits for what, and which wait
+// standstillOf tells why l does not get on: which task waits for what, and which wait
 // for each other.
-func tasksAtStandstill(l *EventLoop) string {
-	if l.tasks.count == 0 {
-		return "there is no task, and nothing that could wake the loop"
-	}
+func standstillOf(l *EventLoop) string {
 	s := standstill{waits: make(map[*task]wait), on: make(map[*task][]*task)}
 	numbers := make(map[uint64]*task)
 	s.tasks = l.tasks.all()
@@ -44,7 +41,7 @@ func tasksAtStandstill(l *EventLoop) string {
 			s.on[t] = append(s.on[t], numbers[p.line.holder])
 		}
 	}
-	return "every task waits, and nothing is left that could wake one" + s.list() + s.circles()
+	return s.list() + s.circles()
 }
 
 // waitsFor reports whether t, which has to do with other, waits for it in this moment.

@@ -673,14 +673,15 @@ type target struct{ network, address string }
 func (a target) Network() string { return a.network }
 func (a target) String() string  { return a.address }
 
-// adopter returns the loop's network as one that takes over what others have opened.
-func (l *EventLoop) adopter() (seam.Adopter, error) {
-	if err := l.untaped("adopt", "a connection or listener of others"); err != nil {
+// adopter returns the loop's network, for op, as one that takes over what others have
+// opened.
+func (l *EventLoop) adopter(op string) (seam.Adopter, error) {
+	if err := l.untaped(op, "what others have opened"); err != nil {
 		return nil, err
 	}
 	a, ok := l.net.(seam.Adopter)
 	if !ok {
-		return nil, errors.ErrUnsupported
+		return nil, misuse(op, errors.ErrUnsupported, "the network is simulated, and takes over nothing that was opened elsewhere")
 	}
 	return a, nil
 }

@@ -24,9 +24,19 @@ import (
 // clock keeps pace with the wall clock, so that the other side gets the time that
 // it needs. A goroutine that is going to call CallSoonThreadsafe or
 // RunCoroutineThreadsafe is unknown to the loop, and the clock does not wait for it.
-func WithVirtualClock() asyncio.LoopOption {
+//
+// A run that goes beyond one of the limits ends with ErrEndless; there are none by default.
+// It panics if one is nil.
+func WithVirtualClock(limit ...LimitOption) asyncio.LoopOption {
+	var all limits
+	for _, o := range limit {
+		if o == nil {
+			panic("asynciotest: WithVirtualClock: a limit is nil")
+		}
+		o.applyLimits(&all)
+	}
 	return seam.LoopOption(seam.Seams{
-		NewClock: func() seam.Clock { return new(virtualClock) },
+		NewClock: func() seam.Clock { return &virtualClock{limits: all} },
 	}).(asyncio.LoopOption)
 }
 
@@ -35,8 +45,10 @@ var epoch = time.Date(2000, time.January, 1, 0, 0, 0, 0, time.UTC)
 
 // virtualClock moves in Wait only, on the loop's thread; any goroutine may read it.
 type virtualClock struct {
-	now  atomic.Int64 // a time.Duration
-	idle idleQueue
+	now    atomic.Int64 // a time.Duration
+	idle   idleQueue
+	limits limits
+	passes int
 }
 
 func (c *virtualClock) whenIdle(fire func()) { c.idle.add(fire) }
@@ -46,6 +58,12 @@ func (c *virtualClock) Now() time.Duration { return time.Duration(c.now.Load()) 
 func (c *virtualClock) Wall() time.Time { return epoch.Add(c.Now()) }
 
 func (c *virtualClock) advance(d time.Duration) { c.now.Add(int64(d)) }
+
+// Pass says whether the run may go on.
+func (c *virtualClock) Pass(n int, d time.Duration) error {
+	c.passes += n
+	return c.limits.exceeded(c.passes, later(c.Now(), d))
+}
 
 func (c *virtualClock) Wait(d time.Duration, external bool, poll func(time.Duration) (bool, error)) error {
 	if external && c.idle.empty() {

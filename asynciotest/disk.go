@@ -79,6 +79,7 @@ func newDisk(h *Host) *Disk {
 // Configure changes what the disk is like from now on. What is on it stays. It panics if
 // the capacity is negative.
 func (d *Disk) Configure(c DiskConfig) {
+	d.host.net.here("Disk.Configure")
 	if c.Capacity < 0 {
 		panic(fmt.Sprintf("asynciotest: a disk with a capacity of %d", c.Capacity))
 	}
@@ -88,7 +89,10 @@ func (d *Disk) Configure(c DiskConfig) {
 // SetFault makes fault be called at the beginning of each operation from now on, with
 // the name of its method. The operation fails with the error that it returns, if it does, and
 // without any effect. Nil ends that.
-func (d *Disk) SetFault(fault func(op, name string) error) { d.fault = fault }
+func (d *Disk) SetFault(fault func(op, name string) error) {
+	d.host.net.here("Disk.SetFault")
+	d.fault = fault
+}
 
 // Append appends p to the file called name, which it makes if there is none.
 func (d *Disk) Append(ctx context.Context, name string, p []byte) error {

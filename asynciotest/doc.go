@@ -9,7 +9,8 @@
 //	}
 //
 // A Network goes further: hosts with programs on a simulated network, with clocks and disks
-// of their own, whose links fail and which crash, all of it repeatable from a seed.
+// of their own, whose links fail and which crash, all of it repeatable from a seed. It may
+// be a part of what follows: see Sim.Network.
 //
 // The program under test needs no change: asyncio.Sleep, asyncio.Timeout and the
 // timers of the loop follow the clock of the loop. Package time does not: what

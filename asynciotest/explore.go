@@ -3,7 +3,6 @@
 package asynciotest
 
 import (
-	"errors"
 	"fmt"
 	"hash/maphash"
 	"math/rand/v2"
@@ -13,10 +12,6 @@ import (
 	"sync/atomic"
 	"testing"
 )
-
-// ErrEndless is the error of a run that takes more steps than StepLimit allows. Its
-// tasks were cancelled.
-var ErrEndless = errors.New("asynciotest: the run does not come to an end")
 
 // Explore runs f n times, each time with another seed, on several threads at once,
 // until a run fails. Then it looks for the simplest schedule that fails, and ends the
@@ -41,8 +36,8 @@ var ErrEndless = errors.New("asynciotest: the run does not come to an end")
 //
 // Runs that test nothing are a failure: if n is not positive, if f skips every run, if
 // it leaves a run by runtime.Goexit, and if PCTSchedules or AllSchedules are asked for
-// but f never calls Sim.Run. Otherwise f need not call it, for the seed may be all that
-// it wants, for a simulated Network say. Then no schedule is explored: runs differ by
+// but f calls neither Sim.Run nor the Run of a Sim.Network. Otherwise f need not call one,
+// for the seed may be all that it wants. Then no schedule is explored: runs differ by
 // Sim.Seed and Sim.Rand alone, and the log of the test says so.
 //
 // It panics if f or an option is nil.
@@ -120,9 +115,9 @@ func (e *exploration) mustHaveTested() {
 		e.t.Fatal("asynciotest: nothing is tested: every run ends with Skip (to skip the test, call that of its own t)")
 	case e.ran.Load():
 	case e.depth > 0 || e.bound >= 0:
-		e.t.Fatalf("asynciotest: no schedule is explored (%s): the function never calls Sim.Run", e.strategy())
+		e.t.Fatalf("asynciotest: no schedule is explored (%s): the function calls neither Sim.Run nor the Run of a Sim.Network", e.strategy())
 	default:
-		e.t.Log("asynciotest: no schedule is explored: the function never calls Sim.Run, and the runs differ by their seeds alone")
+		e.t.Log("asynciotest: no schedule is explored: the function calls neither Sim.Run nor the Run of a Sim.Network, and the runs differ by their seeds alone")
 	}
 }
 
@@ -175,30 +170,19 @@ func FirstSeed(seed uint64) ExploreOption {
 	return exploreOption(func(e *exploration) { e.first = seed })
 }
 
-// StepLimit sets how many turns a run may take. After them everything is cancelled,
-// and Sim.Run returns ErrEndless; a task that ignores its cancellation and awaits ten
-// thousand times more fails the run, and is ended as by FailNow. The default is a
-// million. It panics if n is not positive.
-func StepLimit(n int) ExploreOption {
-	if n < 1 {
-		panic(fmt.Sprintf("asynciotest: StepLimit(%d): the limit must be positive", n))
-	}
-	return exploreOption(func(e *exploration) { e.limit = n })
-}
-
 // An exploration is a call of Explore.
 type exploration struct {
-	t     testing.TB
-	n     int
-	f     func(testing.TB, *Sim)
-	first uint64
-	limit int
-	depth int // of PCT; 0 without
-	bound int // of AllSchedules; negative without
-	steps int // of the first run
+	t      testing.TB
+	n      int
+	f      func(testing.TB, *Sim)
+	first  uint64
+	depth  int // of PCT; 0 without
+	bound  int // of AllSchedules; negative without
+	steps  int // of the first run
+	limits limits
 
 	kept atomic.Bool // a run was not skipped
-	ran  atomic.Bool // a run has called Sim.Run
+	ran  atomic.Bool // a run has called Sim.Run, or that of a Sim.Network
 }
 
 // newExploration makes that of the function op.
@@ -206,7 +190,7 @@ func newExploration(op string, t testing.TB, n int, f func(testing.TB, *Sim), op
 	if f == nil {
 		panic("asynciotest: " + op + ": the function is nil")
 	}
-	e := &exploration{t: t, n: n, f: f, first: 1, limit: 1_000_000, bound: -1}
+	e := &exploration{t: t, n: n, f: f, first: 1, limits: oneOfMany, bound: -1}
 	for _, o := range opts {
 		if o == nil {
 			panic("asynciotest: " + op + ": an option is nil")
@@ -241,7 +225,7 @@ func (e *exploration) picker(seed uint64) picker {
 
 // run performs one run.
 func (e *exploration) run(seed uint64, t *trial) *outcome {
-	t.limit = e.limit
+	t.limits = e.limits
 	t.course.SetSeed(courseSeed)
 	o := perform(e.t, seed, t, e.f)
 	if !o.skipped {

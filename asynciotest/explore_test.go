@@ -251,7 +251,7 @@ func explored(t *testing.T, program string) string {
 	return out
 }
 
-var repeats = regexp.MustCompile(`go test -run '(.*)' -args (-asynciotest\.seed=(\S+))`)
+var repeats = regexp.MustCompile(`go test -run '(.*)' github\.com/goasyncio/asyncio/asynciotest -args (-asynciotest\.seed=(\S+))`)
 
 // What goes wrong is found, told, and repeated by the command in the report.
 func TestExploreFinds(t *testing.T) {
@@ -327,7 +327,7 @@ func TestExploreReports(t *testing.T) {
 		program string
 		says    []string
 	}{
-		{"always", []string{"explore_test.go:", "never right", "No schedule was explored", "-asynciotest.seed=1:\n"}},
+		{"always", []string{"explore_test.go:", "never right", "asynciotest: seed 1 fails\n", "No schedule was explored", "-asynciotest.seed=1\n"}},
 		{"panic", []string{"panic: out of order", "explore_test.go:"}},
 		{"endless", []string{"does not come to an end: there were 100 steps", "... "}},
 		{"leak", []string{"the program run at explore_test.go:", "created by ", "           0s         the loop is closed: what is left is cancelled\n"}},

@@ -44,9 +44,9 @@ var ErrInjected = errors.New("asynciotest: injected fault")
 // A task that ignores its cancellation, and awaits ten thousand times more while no time
 // passes on the loop's clock, fails the run and is ended as by FailNow.
 //
-// It is a failure if there is no place for a fault: if f never calls Sim.Run or skips
-// every run, if no task ever waits, or none of the name that OnlyTask gives. It panics
-// if f or an option is nil.
+// It is a failure if there is no place for a fault: if f calls neither Sim.Run nor the Run
+// of a Sim.Network, or skips every run, if no task ever waits, or none of the name that
+// OnlyTask gives. It panics if f or an option is nil.
 func CancelEverywhere(t *testing.T, f func(t testing.TB, sim *Sim), opts ...FaultOption) {
 	t.Helper()
 	i := newInjection("CancelEverywhere", t, f, opts)
@@ -71,7 +71,7 @@ type faultOption func(*injection)
 func (o faultOption) applyFault(i *injection) { o(i) }
 
 // OnlyTask lets faults happen only in tasks of that name. The task of main is called
-// "main".
+// "main". On a Sim.Network it may be given with its program, as "server/main".
 func OnlyTask(name string) FaultOption {
 	return faultOption(func(i *injection) { i.only, i.limited = name, true })
 }
@@ -184,9 +184,12 @@ func (i *injection) mustHavePlaces() {
 	case !i.kept.Load():
 		i.mustHaveTested()
 	case !i.ran.Load():
-		i.t.Fatalf("asynciotest: %s: there is no place for a fault: the function never calls Sim.Run", i.op)
+		i.t.Fatalf("asynciotest: %s: there is no place for a fault: the function calls neither Sim.Run nor the Run of a Sim.Network", i.op)
 	case len(i.waiters) == 0:
 		i.t.Fatalf("asynciotest: %s: there is no place for a fault: no task ever waits", i.op)
+	case !i.limited:
+		i.t.Fatalf("asynciotest: %s: there is no place for a fault: the only tasks that wait are the test's own, %s: start programs on other hosts, or name one with OnlyTask",
+			i.op, strings.Join(slices.Sorted(maps.Keys(i.waiters)), ", "))
 	default:
 		i.t.Fatalf("asynciotest: %s: there is no place for a fault: no task %q ever waits, but these do: %s",
 			i.op, i.only, strings.Join(slices.Sorted(maps.Keys(i.waiters)), ", "))
@@ -271,22 +274,29 @@ func (f *fault) String() string {
 }
 
 // concerns reports whether the fault may be one of that task.
-func (f *fault) concerns(t asyncio.AnyTask) bool { return !f.limited || t.Name() == f.only }
+func (f *fault) concerns(s *schedule, t asyncio.AnyTask) bool {
+	test := s.process != nil && s.process.program.isTest()
+	if !f.limited {
+		return !test
+	}
+	name := t.Name()
+	return name == f.only && !test || s.process != nil && s.prefix()+name == f.only
+}
 
 // happens notes that the moment has come.
-func (f *fault) happens(t asyncio.AnyTask) {
-	f.reached, f.task, f.where = true, t.Name(), whereOf(t)
+func (f *fault) happens(s *schedule, t asyncio.AnyTask) {
+	f.reached, f.task, f.where = true, s.nameOf(t), whereOf(t)
 }
 
 // awaits is told that a task begins a call that may suspend it.
-func (f *fault) awaits(t asyncio.AnyTask) {
-	if !f.concerns(t) {
+func (f *fault) awaits(s *schedule, t asyncio.AnyTask) {
+	if !f.concerns(s, t) {
 		return
 	}
 	f.calls++
 	if f.how == panicInstead {
 		if f.k <= len(f.injection.points) && f.calls == f.injection.points[f.k-1] {
-			f.happens(t)
+			f.happens(s, t)
 			panic(ErrInjected)
 		}
 		return
@@ -298,11 +308,11 @@ func (f *fault) awaits(t asyncio.AnyTask) {
 }
 
 // suspends is told that a task is about to be suspended.
-func (f *fault) suspends(t asyncio.AnyTask) {
+func (f *fault) suspends(s *schedule, t asyncio.AnyTask) {
 	if f.k == 0 {
-		f.waiters[t.Name()] = true
+		f.waiters[s.nameOf(t)] = true
 	}
-	if !f.concerns(t) {
+	if !f.concerns(s, t) {
 		return
 	}
 	if call := f.call[t]; call > 0 {
@@ -314,10 +324,10 @@ func (f *fault) suspends(t asyncio.AnyTask) {
 	}
 	switch f.how {
 	case cancelAtOnce:
-		f.happens(t)
+		f.happens(s, t)
 		t.Cancel(ErrInjected)
 	case cancelLater:
-		f.happens(t)
+		f.happens(s, t)
 		f.victim = t
 	}
 }

@@ -7,6 +7,7 @@ import (
 	"errors"
 	"fmt"
 	"hash/fnv"
+	"math"
 	"math/rand/v2"
 	"net/netip"
 	"strings"
@@ -47,6 +48,7 @@ type Host struct {
 // empty, localhost or an IP address, or has a space, a colon, a bracket or a control
 // character in it.
 func (n *Network) Host(name string) *Host {
+	n.here("Network.Host")
 	if h := n.named[name]; h != nil {
 		return h
 	}
@@ -67,7 +69,7 @@ func (n *Network) Host(name string) *Host {
 	n.hosts = append(n.hosts, h)
 	n.named[name] = h
 	n.at[h.addr] = h
-	h.Boot()
+	h.boot()
 	return h
 }
 
@@ -89,7 +91,10 @@ func (h *Host) Addr() netip.Addr { return h.addr }
 func (h *Host) String() string { return h.name }
 
 // Up reports whether the host is running.
-func (h *Host) Up() bool { return h.stack != nil }
+func (h *Host) Up() bool {
+	h.net.here("Host.Up")
+	return h.stack != nil
+}
 
 // Disk returns the disk of the host.
 func (h *Host) Disk() *Disk { return h.disk }
@@ -101,6 +106,7 @@ func (h *Host) Disk() *Disk { return h.disk }
 // and asyncio.Rand is drawn from the seed. Options of the loop are respected, among
 // them a resolver; but the clock and the network are those of the host.
 func (h *Host) Go(main func(ctx context.Context) error, opts ...asyncio.RunOption) *Program {
+	h.net.here("Host.Go")
 	return h.start(fmt.Sprintf("program %d", h.count()+1), main, opts)
 }
 
@@ -120,12 +126,13 @@ func (h *Host) start(name string, main func(ctx context.Context) error, opts []a
 		panic("asynciotest: the function is nil")
 	}
 	p := &Program{host: h, name: name, main: main, opts: opts}
+	p.label = p.labelled()
 	h.net.programs = append(h.net.programs, p)
 	if h.net.over {
 		p.done, p.err = true, ErrCrashed
 		return p
 	}
-	h.Boot()
+	h.boot()
 	p.launch()
 	return p
 }
@@ -134,6 +141,11 @@ func (h *Host) start(name string, main func(ctx context.Context) error, opts []a
 // and resets those of the time before the crash whose peers send something. It does
 // nothing to a host that is up.
 func (h *Host) Boot() {
+	h.net.here("Host.Boot")
+	h.boot()
+}
+
+func (h *Host) boot() {
 	if h.stack != nil || h.net.over {
 		return
 	}
@@ -155,6 +167,11 @@ func (h *Host) Boot() {
 // A program that crashes its own host goes on until its loop waits, without any
 // effect on others.
 func (h *Host) Crash() {
+	h.net.here("Host.Crash")
+	h.crash()
+}
+
+func (h *Host) crash() {
 	if h.stack == nil {
 		return
 	}
@@ -167,8 +184,9 @@ func (h *Host) Crash() {
 // Restart boots the host, after a Crash if it is up, and starts all programs anew that
 // were ended by a crash, in the order in which they were started at first.
 func (h *Host) Restart() {
-	h.Crash()
-	h.Boot()
+	h.net.here("Host.Restart")
+	h.crash()
+	h.boot()
 	for _, p := range h.net.programs {
 		if p.host == h && p.lost {
 			p.launch()
@@ -196,13 +214,23 @@ func (h *Host) halt() {
 // SetClock makes the host's clock differ from the network's by skew from now on, and
 // by drift seconds more each second: 50e-6 is a clock that gains 50 µs a second. Only
 // asyncio.Now, and what is judged by it, certificates say, sees that; the loop's Time, timers
-// and deadlines are the network's.
+// and deadlines are the network's. It panics if drift is not a number, infinite, or not
+// above -1, with which the clock would stand still or go backwards.
 func (h *Host) SetClock(skew time.Duration, drift float64) {
+	h.net.here("Host.SetClock")
+	if !(drift > -1) || math.IsInf(drift, 1) {
+		panic(fmt.Sprintf("asynciotest: SetClock(%v, %v): the drift must be a number above -1", skew, drift))
+	}
 	h.skew, h.drift, h.drifts = skew, drift, h.net.Now()
 }
 
 // Wall returns the time of day on the host's clock.
 func (h *Host) Wall() time.Time {
+	h.net.here("Host.Wall")
+	return h.wall()
+}
+
+func (h *Host) wall() time.Time {
 	now := h.net.Now()
 	return epoch.Add(now + h.skew + time.Duration(h.drift*float64(now-h.drifts)))
 }
@@ -211,6 +239,7 @@ func (h *Host) Wall() time.Time {
 // more fails with syscall.EMFILE, and connections wait to be accepted. There is no
 // limit if n is 0, which is the default. It panics if n is negative.
 func (h *Host) SetDescriptorLimit(n int) {
+	h.net.here("Host.SetDescriptorLimit")
 	if n < 0 {
 		panic(fmt.Sprintf("asynciotest: SetDescriptorLimit(%d): the limit must not be negative", n))
 	}
@@ -219,13 +248,17 @@ func (h *Host) SetDescriptorLimit(n int) {
 
 // FailLookups makes the look-ups of names on this host fail with err from now on; nil
 // ends that. Addresses that are numbers, and localhost, need no look-up.
-func (h *Host) FailLookups(err error) { h.lookups = err }
+func (h *Host) FailLookups(err error) {
+	h.net.here("Host.FailLookups")
+	h.lookups = err
+}
 
 // A Program is a function that runs on a host. After a Crash of the host and a Restart it
 // runs anew.
 type Program struct {
 	host    *Host
 	name    string
+	label   string // in reports
 	main    func(ctx context.Context) error
 	opts    []asyncio.RunOption
 	current *process // nil when it has ended
@@ -246,13 +279,17 @@ func (p *Program) String() string { return p.host.name + " (" + p.name + ")" }
 func (p *Program) Host() *Host { return p.host }
 
 // Running reports whether the program has not ended.
-func (p *Program) Running() bool { return !p.done }
+func (p *Program) Running() bool {
+	p.host.net.here("Program.Running")
+	return !p.done
+}
 
 // Err returns the error that the program has ended with: that of its main, ErrCrashed
 // after a crash, nil while it runs, after a Restart among others. If its main has
 // panicked, or has returned the panic of something that it has waited for, the error
 // names the program and wraps the *asyncio.PanicError, which has the stack.
 func (p *Program) Err() error {
+	p.host.net.here("Program.Err")
 	p.asked = p.asked || p.done
 	return p.err
 }
@@ -263,6 +300,9 @@ func (p *Program) Err() error {
 // once. A run that a Crash or a Restart ends has the error ErrCrashed, whatever becomes
 // of the next one: to wait for that, call Wait again after the Restart.
 func (p *Program) Wait(ctx context.Context) error {
+	if err := p.host.net.elsewhere("Program.Wait"); err != nil {
+		return err
+	}
 	p.asked = true
 	if p.done {
 		return p.err
@@ -303,8 +343,12 @@ type process struct {
 	parked  bool // it waits
 	queued  bool // in net.ready
 	halted  bool
-	idle    bool // the wait that is under way can never end
+	over    bool // the wait that is under way can never end, or shall not
+	turns   int
+	passes  int // of this turn, as far as they are known
 	idlers  idleQueue
+
+	schedule *schedule // nil for first come, first served
 
 	workers  int
 	external bool
@@ -320,11 +364,20 @@ type process struct {
 func (q *process) RunCoroutine() {
 	p := q.program
 	opts := append(p.logging(), p.opts...)
-	opts = append(opts, seam.LoopOption(seam.Seams{
+	seams := seam.Seams{
 		NewClock:   func() seam.Clock { return (*machine)(q) },
 		NewNetwork: func() (seam.Network, error) { return (*wire)(q), nil },
 		NewRandom:  func() seam.Random { return q.rand },
-	}).(asyncio.RunOption))
+	}
+	if t := q.net.trial(); t != nil {
+		q.schedule = newSchedule(t)
+		q.schedule.process = q
+		seams.NewOrder = func() seam.Order { return q.schedule }
+		if t.explain {
+			opts = append(opts, asyncio.WithDebug(true))
+		}
+	}
+	opts = append(opts, seam.LoopOption(seams).(asyncio.RunOption))
 	var cargo *carried
 	q.err = asyncio.Run(context.Background(), func(ctx context.Context) error {
 		err := p.main(ctx)
@@ -372,9 +425,11 @@ func (q *process) turn() {
 	q.queued, q.parked = false, false
 	n.events.Remove(&q.alarm)
 	n.steps++
+	q.turns++
+	q.passes = 0
 	n.note(turned, q.program.host, nil, 0)
 	if q.co == nil {
-		if q.halted {
+		if q.halted || q.over {
 			q.ended(coro.Finished)
 			return
 		}
@@ -431,7 +486,7 @@ func (p *Program) finish(err error) {
 type machine process
 
 func (m *machine) Now() time.Duration { return m.net.Now() }
-func (m *machine) Wall() time.Time    { return m.program.host.Wall() }
+func (m *machine) Wall() time.Time    { return m.program.host.wall() }
 func (m *machine) Halted() bool       { return m.halted }
 
 func (m *machine) whenIdle(fire func()) { m.idlers.add(fire) }
@@ -446,6 +501,23 @@ func (m *machine) Working(n int) {
 		}
 	}
 	m.workers = n
+}
+
+// Pass counts the passes of a turn that does not end.
+func (m *machine) Pass(passes int, d time.Duration) error {
+	n := m.net
+	if d != 0 {
+		return nil // whether it may wait is up to the network
+	}
+	if m.passes += passes; m.passes == passes {
+		return nil // they may be those of earlier turns
+	}
+	n.passes += uint64(passes)
+	if err := n.mayGoOn(n.Now()); err != nil {
+		m.halted, n.spinner = true, m.program
+		return err
+	}
+	return nil
 }
 
 // Wait lets the other programs run until something happens to this one.
@@ -465,7 +537,10 @@ func (m *machine) Wait(d time.Duration, external bool, poll func(time.Duration) 
 	q.co.Suspend()
 	q.external = false
 	switch {
-	case q.idle:
+	case q.over && q.net.endless != nil:
+		q.halted = true
+		return seam.ErrBlown
+	case q.over:
 		q.halted = true
 		return seam.ErrIdle
 	case q.halted:

@@ -276,7 +276,7 @@ func TestNoLeaksExplored(t *testing.T) {
 			t.Fatal(err)
 		}
 	})
-	if out := explored(t, "leak"); !strings.Contains(out, "task: <Task straggler pending") || !strings.Contains(out, "-asynciotest.seed=1:\n") {
+	if out := explored(t, "leak"); !strings.Contains(out, "task: <Task straggler pending") || !strings.Contains(out, "-asynciotest.seed=1\n") {
 		t.Errorf("it does not tell of the task:\n%s", out)
 	}
 }

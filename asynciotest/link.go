@@ -113,8 +113,10 @@ type link struct {
 // clear reports whether packets get through.
 func (l *link) clear() bool { return !l.cut && !l.held }
 
-// check panics if one of the hosts that were given to the method op is none of n's.
+// check panics if one of the hosts that were given to the method op is none of n's, or if
+// that is called on another goroutine.
 func (n *Network) check(op string, hosts ...*Host) {
+	n.here("Network." + op)
 	for _, h := range hosts {
 		switch {
 		case h == nil:
@@ -160,6 +162,7 @@ func (n *Network) SetLink(from, to *Host, l Link) {
 // SetLinks changes the links between all different hosts, those that are made later
 // among them.
 func (n *Network) SetLinks(l Link) {
+	n.here("Network.SetLinks")
 	n.standard = l.checked()
 	for _, from := range n.hosts {
 		for _, to := range n.hosts {
@@ -202,6 +205,7 @@ func (n *Network) Heal(from, to *Host) {
 // Partition cuts all links between hosts of different groups, both ways. Hosts that
 // are in no group keep their links.
 func (n *Network) Partition(groups ...[]*Host) {
+	n.check("Partition")
 	for _, g := range groups {
 		n.check("Partition", g...)
 	}
@@ -221,6 +225,7 @@ func (n *Network) Partition(groups ...[]*Host) {
 
 // HealAll ends every Cut and Partition.
 func (n *Network) HealAll() {
+	n.check("HealAll")
 	for _, from := range n.hosts {
 		for _, to := range n.hosts {
 			n.Heal(from, to)

@@ -7,6 +7,7 @@ import (
 	"errors"
 	"fmt"
 	"io/fs"
+	"math"
 	"slices"
 	"strings"
 	"testing"
@@ -14,6 +15,7 @@ import (
 
 	"github.com/goasyncio/asyncio"
 	"github.com/goasyncio/asyncio/asynciotest"
+	"github.com/goasyncio/asyncio/internal/thread"
 )
 
 func TestNetworkMistakes(t *testing.T) {
@@ -30,6 +32,10 @@ func TestNetworkMistakes(t *testing.T) {
 		"WithLogLimit(-1)":         func() { asynciotest.WithLogLimit(-1) },
 		"buffers of -1 bytes":      func() { asynciotest.WithSocketBuffers(-1) },
 		"SetDescriptorLimit(-1)":   func() { a.SetDescriptorLimit(-1) },
+		"SetClock(1s, NaN)":        func() { a.SetClock(time.Second, math.NaN()) },
+		"SetClock(1s, +Inf)":       func() { a.SetClock(time.Second, math.Inf(1)) },
+		"SetClock(1s, -Inf)":       func() { a.SetClock(time.Second, math.Inf(-1)) },
+		"SetClock(1s, -1)":         func() { a.SetClock(time.Second, -1) },
 		"a capacity of -1":         func() { a.Disk().Configure(asynciotest.DiskConfig{Capacity: -1}) },
 		"a certificate for nobody": func() { asynciotest.Certificate("a", "") },
 		"Partition: host stranger belongs to another network": func() {
@@ -133,4 +139,83 @@ func TestDiskMistakes(t *testing.T) {
 		}
 		return nil
 	})
+}
+
+// Other goroutines have no business in a simulation that runs.
+func TestNetworkOnAnotherGoroutine(t *testing.T) {
+	if thread.ID() == 0 {
+		t.Skip("the system does not number its threads")
+	}
+	leavesNothing(t)
+	n := asynciotest.NewNetwork(1)
+	a, b := n.Host("a"), n.Host("b")
+	d := a.Disk()
+	sleep := func(ctx context.Context) error { return asyncio.Sleep(ctx, time.Hour) }
+	p := a.Go(sleep)
+	var inside context.Context
+	methods := map[string]func() error{
+		"Network.Host":            func() error { n.Host("c"); return nil },
+		"Network.Simulate":        func() error { return n.Simulate(sleep) },
+		"Network.Events":          func() error { n.Events(); return nil },
+		"Network.Hash":            func() error { n.Hash(); return nil },
+		"Network.Log":             func() error { n.Log(); return nil },
+		"Network.Note":            func() error { n.Note("hello"); return nil },
+		"Network.SetLink":         func() error { n.SetLink(a, b, asynciotest.Link{}); return nil },
+		"Network.SetLinks":        func() error { n.SetLinks(asynciotest.Link{}); return nil },
+		"Network.Cut":             func() error { n.Cut(a, b); return nil },
+		"Network.Heal":            func() error { n.Heal(a, b); return nil },
+		"Network.Partition":       func() error { n.Partition(nil); return nil },
+		"Network.HealAll":         func() error { n.HealAll(); return nil },
+		"Network.Hold":            func() error { n.Hold(a, b); return nil },
+		"Network.Release":         func() error { n.Release(a, b); return nil },
+		"Network.Reset":           func() error { n.Reset(a, b); return nil },
+		"Network.Forget":          func() error { n.Forget(a, b); return nil },
+		"Host.Go":                 func() error { a.Go(sleep); return nil },
+		"Host.Up":                 func() error { a.Up(); return nil },
+		"Host.Boot":               func() error { a.Boot(); return nil },
+		"Host.Crash":              func() error { a.Crash(); return nil },
+		"Host.Restart":            func() error { a.Restart(); return nil },
+		"Host.SetClock":           func() error { a.SetClock(0, 0); return nil },
+		"Host.Wall":               func() error { a.Wall(); return nil },
+		"Host.SetDescriptorLimit": func() error { a.SetDescriptorLimit(1); return nil },
+		"Host.FailLookups":        func() error { a.FailLookups(nil); return nil },
+		"Program.Running":         func() error { p.Running(); return nil },
+		"Program.Err":             func() error { p.Err(); return nil },
+		"Program.Wait":            func() error { return p.Wait(inside) },
+		"Disk.Configure":          func() error { d.Configure(asynciotest.DiskConfig{}); return nil },
+		"Disk.SetFault":           func() error { d.SetFault(nil); return nil },
+		"Disk.Append":             func() error { return d.Append(inside, "f", nil) },
+	}
+	caught := func(do func() error) (err error) {
+		defer func() {
+			if p := recover(); p != nil {
+				err = p.(error)
+			}
+		}()
+		return do()
+	}
+	n.Run(t, func(ctx context.Context) error {
+		inside = ctx
+		_, err := asyncio.ToThread(ctx, func(context.Context) (struct{}, error) {
+			for op, do := range methods {
+				err := caught(do)
+				usage, ok := errors.AsType[*asyncio.UsageError](err)
+				if !ok || usage.Op != op || usage.Cause != asyncio.ErrWrongGoroutine || !strings.Contains(usage.Text, "another") {
+					t.Errorf("%s: %v", op, err)
+				}
+			}
+			if n.Seed() != 1 || n.Now() != 0 || a.Name() != "a" || n.Outside().Addr() == a.Addr() || a.Disk() != d || p.Host() != a {
+				t.Error("what does not change, or the time, cannot be read")
+			}
+			return struct{}{}, nil
+		})
+		if !a.Up() {
+			t.Error("a has crashed")
+		}
+		return err
+	})
+	n.Events()
+	if a.Up() {
+		t.Error("a is up in the end")
+	}
 }

@@ -81,13 +81,15 @@ type LogEntry struct {
 }
 
 // String returns the entry as a line of text.
-func (e LogEntry) String() string {
-	at := fmt.Sprintf("%12v  ", e.Time)
+func (e LogEntry) String() string { return fmt.Sprintf("%12v  %s", e.Time, e.text()) }
+
+// text is String without the time.
+func (e LogEntry) text() string {
 	switch {
 	case e.Text != "":
-		return fmt.Sprintf("%s%v: %s", at, e.From, e.Text)
+		return fmt.Sprintf("%v: %s", e.From, e.Text)
 	case e.Of != 0:
-		text := fmt.Sprintf("%s%v:%d -> %v:%d  %v", at, e.From, e.SourcePort, e.To, e.Port, e.Of)
+		text := fmt.Sprintf("%v:%d -> %v:%d  %v", e.From, e.SourcePort, e.To, e.Port, e.Of)
 		if e.Size > 0 {
 			text += fmt.Sprintf(" %d B", e.Size)
 		}
@@ -96,11 +98,11 @@ func (e LogEntry) String() string {
 		}
 		return text + " " + e.Kind.String()
 	case e.To != nil:
-		return fmt.Sprintf("%s%v -> %v  %v", at, e.From, e.To, e.Kind)
+		return fmt.Sprintf("%v -> %v  %v", e.From, e.To, e.Kind)
 	case e.Size > 0:
-		return fmt.Sprintf("%s%v  %v %d B", at, e.From, e.Kind, e.Size)
+		return fmt.Sprintf("%v  %v %d B", e.From, e.Kind, e.Size)
 	}
-	return fmt.Sprintf("%s%v  %v", at, e.From, e.Kind)
+	return fmt.Sprintf("%v  %v", e.From, e.Kind)
 }
 
 // A NetworkLog is what has happened on a Network, the latest last.
@@ -119,12 +121,14 @@ func (l NetworkLog) String() string {
 // Log returns what has happened so far, at most the latest entries that WithLogLimit
 // allows. Acknowledgements, and packets of Unix sockets, are left out.
 func (n *Network) Log() NetworkLog {
+	n.here("Network.Log")
 	return append(NetworkLog(nil), n.log.items[n.log.head:]...)
 }
 
 // Note puts a text into the log, as something that has happened on the host whose
 // program runs now.
 func (n *Network) Note(format string, args ...any) {
+	n.here("Network.Note")
 	h := n.outside
 	if n.acting != nil {
 		h = n.acting.program.host
@@ -135,7 +139,10 @@ func (n *Network) Note(format string, args ...any) {
 // record takes an event into the hash and the log.
 func (n *Network) record(e LogEntry) {
 	e.Time = n.Now()
-	n.note(e.Kind, e.From, e.To, e.Size)
+	n.mix(e.Kind, e.From, e.To, e.Size)
+	if n.sim != nil {
+		n.remarkEntry(e)
+	}
 	if n.logLimit == 0 {
 		return
 	}

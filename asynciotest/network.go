@@ -17,6 +17,7 @@ import (
 
 	"github.com/goasyncio/asyncio"
 	"github.com/goasyncio/asyncio/internal/coro"
+	"github.com/goasyncio/asyncio/internal/thread"
 	"github.com/goasyncio/asyncio/internal/timer"
 )
 
@@ -41,8 +42,10 @@ import (
 // after that it goes on without it, and the run can no longer be repeated.
 //
 // Unless something else is said, the methods of a Network, of its hosts, programs and
-// disks may be called before Run, and from the code that runs on the network. Hosts that
-// are nil, or of another network, are a mistake that methods panic about.
+// disks may be called before and after Run, and meanwhile from the code that runs on the
+// network. On another goroutine, one of ToThread for instance, they panic with an
+// *asyncio.UsageError while the simulation runs, or return it if they return errors. Hosts
+// that are nil, or of another network, are a mistake that methods panic about.
 type Network struct {
 	seed     uint64
 	rand     *rand.Rand
@@ -71,9 +74,19 @@ type Network struct {
 	hash     uint64
 	steps    uint64 // events and turns of programs
 
+	sim        *Sim        // nil if it is a part of none
+	candidates []candidate // for the next turn
+
+	limits  limits
+	passes  uint64   // of loops, within one turn: those that never wait
+	endless error    // why the run is over; nil if it is within its limits
+	spinner *Program // whose turn was ended because of that
+
 	kick chan struct{} // somebody has called Wake
 
 	kicked atomic.Bool // there are kicks
+
+	thread atomic.Int64 // on which the simulation runs; 0 while it does not, or where threads have no numbers
 
 	mu    sync.Mutex
 	kicks []*process // whose Wake was called
@@ -86,12 +99,17 @@ type Network struct {
 type event interface{ happen() }
 
 // A NetworkOption is an option of NewNetwork.
-type NetworkOption func(*Network)
+type NetworkOption interface{ applyNetwork(*Network) }
+
+type networkOption func(*Network)
+
+func (o networkOption) applyNetwork(n *Network) { o(n) }
 
 // WithLink sets what the links between hosts are like for which SetLink says nothing
 // else. The default is a latency from 0.5 to 1.5 ms, and no fault.
 func WithLink(l Link) NetworkOption {
-	return func(n *Network) { n.standard = l.checked() }
+	l = l.checked()
+	return networkOption(func(n *Network) { n.standard = l })
 }
 
 // WithSocketBuffers sets how many bytes a connection holds at each end that were
@@ -102,7 +120,7 @@ func WithSocketBuffers(size int) NetworkOption {
 	if size <= 0 {
 		panic(fmt.Sprintf("asynciotest: buffers of %d bytes", size))
 	}
-	return func(n *Network) { n.buffer = size }
+	return networkOption(func(n *Network) { n.buffer = size })
 }
 
 // WithLogLimit sets how many entries the log of the network keeps, the latest: 10,000
@@ -111,7 +129,7 @@ func WithLogLimit(limit int) NetworkOption {
 	if limit < 0 {
 		panic(fmt.Sprintf("asynciotest: WithLogLimit(%d): the limit must not be negative", limit))
 	}
-	return func(n *Network) { n.logLimit = limit }
+	return networkOption(func(n *Network) { n.logLimit = limit })
 }
 
 // NewNetwork returns a network without hosts, at time zero.
@@ -124,11 +142,15 @@ func NewNetwork(seed uint64, opts ...NetworkOption) *Network {
 		standard: Link{Latency: Uniform(500*time.Microsecond, 1500*time.Microsecond)},
 		buffer:   64 << 10,
 		logLimit: 10_000,
+		limits:   ofOne,
 		hash:     14695981039346656037,
 		kick:     make(chan struct{}, 1),
 	}
 	for _, o := range opts {
-		o(n)
+		if o == nil {
+			panic("asynciotest: NewNetwork: an option is nil")
+		}
+		o.applyNetwork(n)
 	}
 	n.outside = n.Host("outside")
 	return n
@@ -143,7 +165,10 @@ func (n *Network) Now() time.Duration { return time.Duration(n.now.Load()) }
 
 // Events returns how many events there were: packets that have arrived, timers, turns
 // of programs.
-func (n *Network) Events() uint64 { return n.steps }
+func (n *Network) Events() uint64 {
+	n.here("Network.Events")
+	return n.steps
+}
 
 // Run runs main as a program on the host "outside", and with it all programs that are
 // started on the hosts. When main returns, the power is cut: all hosts stop as in a
@@ -164,7 +189,12 @@ func (n *Network) Run(t testing.TB, main func(ctx context.Context) error, opts .
 	t.Helper()
 	n.logTo(t)
 	defer n.logTo(nil)
-	if err := n.Simulate(main, opts...); err != nil {
+	err := n.Simulate(main, opts...)
+	switch {
+	case err == nil:
+	case n.sim != nil: // whose report tells the seed
+		t.Fatal(err)
+	default:
 		t.Fatal(fmt.Errorf("seed %d: %w", n.seed, err))
 	}
 }
@@ -173,12 +203,26 @@ func (n *Network) Run(t testing.TB, main func(ctx context.Context) error, opts .
 // that of any program, see Program.Err. If the main of any program calls runtime.Goexit, as FailNow does, the
 // simulation ends there and then, and the goroutine of Simulate exits.
 func (n *Network) Simulate(main func(ctx context.Context) error, opts ...asyncio.RunOption) error {
+	if err := n.elsewhere("Network.Simulate"); err != nil {
+		return err
+	}
 	if n.over || n.running {
 		return errors.New("asynciotest: a network can be run once; make a new one")
+	}
+	if n.sim != nil {
+		if err := n.sim.begin(); err != nil {
+			return err
+		}
+		if n.test == nil {
+			n.logTo(n.sim.t)
+			defer n.logTo(nil)
+		}
 	}
 	n.running = true
 	runtime.LockOSThread()
 	defer runtime.UnlockOSThread()
+	n.thread.Store(int64(thread.ID()))
+	defer n.thread.Store(0)
 	p := n.outside.start("main", main, opts)
 	complete := false
 	defer func() {
@@ -195,12 +239,33 @@ func (n *Network) Simulate(main func(ctx context.Context) error, opts ...asyncio
 	return errors.Join(err, n.failures(p))
 }
 
+// elsewhere says that op is called on a goroutine that is none of the simulation's, while
+// that runs. All of those are on one thread, which no other one gets.
+func (n *Network) elsewhere(op string) error {
+	if home := n.thread.Load(); home == 0 || home == int64(thread.ID()) {
+		return nil
+	}
+	return &asyncio.UsageError{Op: op, Cause: asyncio.ErrWrongGoroutine, Text: "the simulation runs on another one; call this in main or in a program, by CallSoonThreadsafe for instance"}
+}
+
+// here panics if op is called on a goroutine that is none of the simulation's.
+func (n *Network) here(op string) {
+	if err := n.elsewhere(op); err != nil {
+		panic(err)
+	}
+}
+
 // loop lets things happen until p has ended.
 func (n *Network) loop(p *Program) error {
 	for !p.done && !n.exited {
+		if n.endless != nil {
+			return n.endAll(n.endless)
+		}
 		n.takeKicks()
 		if n.ready.len() > 0 {
-			n.ready.pop().turn()
+			if n.mayGoOn(n.Now()) == nil {
+				n.advance()
+			}
 			continue
 		}
 		if n.busy > 0 && n.awaitWorkers() {
@@ -208,16 +273,30 @@ func (n *Network) loop(p *Program) error {
 		}
 		next := n.events.First()
 		if next != nil {
-			n.happen(next)
+			if n.mayGoOn(next.When) == nil {
+				n.happen(next)
+			}
 			continue
 		}
 		if n.awaitsOutside() {
 			<-n.kick
 			continue
 		}
-		return n.deadlock()
+		return n.endAll(fmt.Errorf("%w: nothing can happen any more at %v", asyncio.ErrDeadlock, n.Now()))
 	}
 	return p.err
+}
+
+// mayGoOn returns why the run must not go on until then, and notes it.
+func (n *Network) mayGoOn(then time.Duration) error {
+	steps := int(n.steps + n.passes)
+	if n.sim != nil {
+		steps = n.sim.trial.steps
+	}
+	if n.endless == nil && n.limits.exceed(steps, then) {
+		n.endless = n.limits.exceeded(steps, then)
+	}
+	return n.endless
 }
 
 func (n *Network) happen(t *timer.Timer[event]) {
@@ -283,20 +362,37 @@ func (n *Network) awaitsOutside() bool {
 	return false
 }
 
-// deadlock ends all programs, and says what they waited for.
-func (n *Network) deadlock() error {
+// endAll ends all programs, and returns why, with the tasks of each.
+func (n *Network) endAll(why error) error {
+	for n.ready.len() > 0 {
+		n.ready.pop().queued = false
+	}
 	var text strings.Builder
 	for _, p := range n.programs {
-		if p.current == nil {
+		did := ""
+		switch q := p.current; {
+		case q != nil:
+			if n.endless != nil {
+				did = ", " + plural(q.turns, "turn")
+			}
+			q.over = true
+			q.turn()
+		case p == n.spinner:
+			did = ", which never waits"
+		default:
 			continue
 		}
-		p.asked = true
-		p.current.idle = true
-		p.current.turn()
-		_, tasks, _ := strings.Cut(fmt.Sprint(p.err), "\n")
-		fmt.Fprintf(&text, "\n%s:\n%s", p, tasks)
+		fmt.Fprintf(&text, "\n%s%s", p, did)
+		if _, tasks, ok := strings.Cut(fmt.Sprint(p.err), "\n"); ok {
+			text.WriteString(":\n" + tasks)
+		}
+		p.err, p.asked = why, true
 	}
-	return fmt.Errorf("%w: nothing can happen any more at %v%s", asyncio.ErrDeadlock, n.Now(), text.String())
+	err := fmt.Errorf("%w%s", why, text.String())
+	if t := n.trial(); t != nil && n.endless != nil {
+		t.endless = err
+	}
+	return err
 }
 
 // finish cuts the power.
@@ -319,7 +415,7 @@ func (n *Network) failures(main *Program) error {
 	var errs []error
 	for _, p := range n.programs {
 		switch {
-		case p == main || !p.done || p.err == nil || p.asked || p.err == ErrCrashed:
+		case p == main || !p.done || p.err == nil || p.asked || p.err == ErrCrashed || n.faulty(p.err):
 		case p.named:
 			errs = append(errs, p.err)
 		default:
@@ -345,6 +441,13 @@ func later(now, d time.Duration) time.Duration {
 
 // note takes an event into the hash.
 func (n *Network) note(kind LogKind, from, to *Host, size int) {
+	if n.sim != nil {
+		n.remark(kind, from, to, size)
+	}
+	n.mix(kind, from, to, size)
+}
+
+func (n *Network) mix(kind LogKind, from, to *Host, size int) {
 	f, t := uint64(1), uint64(1)
 	if from != nil {
 		f = uint64(from.id)
@@ -364,7 +467,10 @@ func (n *Network) note(kind LogKind, from, to *Host, size int) {
 // the size and the time of every packet and fault, and each turn of a program. Two
 // runs that went the same way have the same hash. The content of packets does not
 // count, so that TLS, which is encrypted with true randomness, makes no difference.
-func (n *Network) Hash() uint64 { return n.hash }
+func (n *Network) Hash() uint64 {
+	n.here("Network.Hash")
+	return n.hash
+}
 
 // fifo is a queue. The zero value is empty.
 type fifo[T any] struct {
@@ -372,9 +478,18 @@ type fifo[T any] struct {
 	head  int
 }
 
-func (q *fifo[T]) len() int  { return len(q.items) - q.head }
-func (q *fifo[T]) push(v T)  { q.items = append(q.items, v) }
-func (q *fifo[T]) first() *T { return &q.items[q.head] }
+func (q *fifo[T]) len() int   { return len(q.items) - q.head }
+func (q *fifo[T]) push(v T)   { q.items = append(q.items, v) }
+func (q *fifo[T]) first() *T  { return &q.items[q.head] }
+func (q *fifo[T]) at(i int) T { return q.items[q.head+i] }
+
+// take removes the one at place i; those before it keep their order.
+func (q *fifo[T]) take(i int) T {
+	v := q.items[q.head+i]
+	copy(q.items[q.head+1:q.head+i+1], q.items[q.head:q.head+i])
+	q.items[q.head] = v
+	return q.pop()
+}
 
 func (q *fifo[T]) pop() T {
 	var none T

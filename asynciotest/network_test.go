@@ -725,6 +725,9 @@ func BenchmarkNetworkEcho(b *testing.B) {
 	}
 }
 
+// mute is a protocol that does nothing.
+type mute struct{ asyncio.Protocol }
+
 // What needs real descriptors says that there are none.
 func TestNetworkUnsupported(t *testing.T) {
 	leavesNothing(t)
@@ -746,17 +749,48 @@ func TestNetworkUnsupported(t *testing.T) {
 			return err
 		}
 		defer w.Close()
+		adopts := func(op string, err error) {
+			usage, ok := errors.AsType[*asyncio.UsageError](err)
+			if !ok || usage.Op != op || usage.Cause != errors.ErrUnsupported || !strings.Contains(usage.Text, "the network is simulated") {
+				t.Errorf("%s: %v", op, err)
+			}
+		}
 		_, err = asyncio.OpenReadPipe(ctx, r)
-		check("OpenReadPipe", err)
-		c, err := net.Dial("tcp", real.Addr().String())
+		adopts("OpenReadPipe", err)
+		_, err = asyncio.OpenWritePipe(ctx, w)
+		adopts("OpenWritePipe", err)
+		closed := func(c io.Closer) {
+			if err := c.Close(); !errors.Is(err, net.ErrClosed) {
+				t.Errorf("it was left open: Close = %v", err)
+			}
+		}
+		for op, adopt := range map[string]func(c net.Conn) error{
+			"OpenConnection": func(c net.Conn) error {
+				_, _, err := asyncio.OpenConnection(ctx, "", "", &asyncio.ConnOptions{Conn: c})
+				return err
+			},
+			"ConnectAcceptedSocket": func(c net.Conn) error {
+				_, _, err := asyncio.ConnectAcceptedSocket(ctx, c, func() *mute { return new(mute) }, nil)
+				return err
+			},
+		} {
+			c, err := net.Dial("tcp", real.Addr().String())
+			if err != nil {
+				return err
+			}
+			adopts(op, adopt(c))
+			closed(c)
+		}
+		_, err = asyncio.StartServer(ctx, "", "", sendBack, &asyncio.ServerOptions{Listener: real})
+		adopts("StartServer", err)
+		closed(real)
+		packets, err := net.ListenPacket("udp", "127.0.0.1:0")
 		if err != nil {
 			return err
 		}
-		_, _, err = asyncio.OpenConnection(ctx, "", "", &asyncio.ConnOptions{Conn: c})
-		check("ConnOptions.Conn", err)
-		if _, err := c.Write([]byte("x")); !errors.Is(err, net.ErrClosed) {
-			t.Errorf("the connection was left open: %v", err)
-		}
+		_, err = asyncio.OpenDatagramEndpoint(ctx, &asyncio.DatagramOptions{Conn: packets})
+		adopts("OpenDatagramEndpoint", err)
+		closed(packets)
 		return nil
 	})
 }

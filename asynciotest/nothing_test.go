@@ -93,12 +93,12 @@ func TestNothingTested(t *testing.T) {
 		"explore left":         "left by runtime.Goexit",
 		"explore idle, PCT":    "no schedule is explored (PCT schedules of depth 2)",
 		"explore idle, all":    "no schedule is explored (all schedules",
-		"check idle":           "nothing is checked: the function does not call Sim.Run",
+		"check idle":           "nothing is checked: the function calls neither Sim.Run nor the Run of a Sim.Network",
 		"check skipped":        "every run ends with Skip",
-		"cancel idle":          "CancelEverywhere: there is no place for a fault: the function never calls Sim.Run",
+		"cancel idle":          "CancelEverywhere: there is no place for a fault: the function calls neither Sim.Run nor the Run of a Sim.Network",
 		"cancel skipped":       "every run ends with Skip",
 		"cancel typo":          `no task "slepper" ever waits, but these do: main, sleeper`,
-		"panic idle":           "PanicEverywhere: there is no place for a fault: the function never calls Sim.Run",
+		"panic idle":           "PanicEverywhere: there is no place for a fault: the function calls neither Sim.Run nor the Run of a Sim.Network",
 		"panic without a wait": "there is no place for a fault: no task ever waits",
 	} {
 		t.Run(program, func(t *testing.T) {

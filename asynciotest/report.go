@@ -29,11 +29,15 @@ func (e *exploration) explain(o *outcome) string {
 	short := runName{o.seed, true, told.trial.made}
 
 	var b strings.Builder
+	if told.loops == 0 {
+		fmt.Fprintf(&b, "asynciotest: seed %d fails\n%s", o.seed, indent(told.log))
+		b.WriteString("No schedule was explored: this run calls neither Sim.Run nor Sim.Network, and its seed alone decides.\n")
+		fmt.Fprintf(&b, "To repeat this run:\n    %s", command(e.t.Name(), runName{seed: o.seed}))
+		return b.String()
+	}
 	fmt.Fprintf(&b, "asynciotest: seed %d fails (%s)\n", o.seed, e.strategy())
 	b.WriteString(indent(told.log))
 	switch n := len(told.trial.made); {
-	case told.loops == 0:
-		b.WriteString("No schedule was explored: this run does not call Sim.Run, and its seed alone decides.\n")
 	case n == 0:
 		fmt.Fprintf(&b, "It fails first come, first served: no particular schedule is needed.\n")
 	default:
@@ -41,6 +45,9 @@ func (e *exploration) explain(o *outcome) string {
 			plural(n, "deviation"), len(o.trial.made), runs)
 	}
 	b.WriteString(told.trial.table())
+	if len(short.decide) == 0 && len(o.trial.made) == 0 {
+		short = name // its own schedule is first come, first served
+	}
 	fmt.Fprintf(&b, "To repeat this run:\n    %s\n", command(e.t.Name(), short))
 	if short.String() != name.String() {
 		fmt.Fprintf(&b, "To repeat the run of the seed:\n    %s\n", command(e.t.Name(), name))
@@ -69,9 +76,10 @@ func indent(text string) string {
 // What a report shows of a long schedule: the steps around each deviation, and the
 // last ones.
 const (
-	whole  = 60
-	around = 4
-	ending = 12
+	whole      = 60
+	wholeOfNet = 200 // if there are hosts, which take more steps to get somewhere
+	around     = 4
+	ending     = 12
 )
 
 // table lists the steps of a run that matter.
@@ -89,8 +97,10 @@ func (t *trial) table() string {
 	for last > 0 && !matters(last-1) {
 		last--
 	}
+	said := t.said
+	inNet := slices.ContainsFunc(said, func(r remark) bool { return r.ofNet })
 	show(last-ending, last)
-	if last <= whole {
+	if last <= whole || inNet && last <= wholeOfNet {
 		show(0, last)
 	}
 	deviates := make(map[int]bool)
@@ -112,7 +122,10 @@ func (t *trial) table() string {
 		first = end
 	}
 	var b strings.Builder
-	said := t.said
+	width := 10 // of times
+	if inNet {
+		width = 13
+	}
 	hidden := 0
 	skip := func(i int) {
 		if hidden > 0 {
@@ -121,9 +134,12 @@ func (t *trial) table() string {
 		}
 	}
 	remarks := func(i int) {
-		for ; len(said) > 0 && said[0].after == i; said = said[1:] {
+		for ; len(said) > 0 && said[0].after <= i; said = said[1:] {
+			if said[0].ofNet && (hidden > 0 || i < len(shown) && !shown[i]) {
+				continue
+			}
 			skip(i)
-			fmt.Fprintf(&b, "           %-10v %s\n", said[0].at, said[0].text)
+			fmt.Fprintf(&b, "           %-*v %s\n", width, said[0].at, said[0].text)
 		}
 	}
 	for i, e := range t.events {
@@ -137,7 +153,7 @@ func (t *trial) table() string {
 		if deviates[i] {
 			mark = ">"
 		}
-		fmt.Fprintf(&b, "  %s %5d  %-10v %s %s", mark, i+1, e.at, e.kind, e.name)
+		fmt.Fprintf(&b, "  %s %5d  %-*v %s %s", mark, i+1, width, e.at, e.kind, e.name)
 		if e.where != "" {
 			fmt.Fprintf(&b, ", %s", e.where)
 		}
@@ -329,10 +345,11 @@ func (e *exploration) repeat(r *runName) {
 
 // CheckDeterminism runs f twice with the same seed, and ends the test if the second
 // run takes another course than the first: a callback that has run has another kind,
-// another name or another time, or one run fails and the other does not. The report
-// shows the first difference. The seed is that of FirstSeed, and the schedule is that
-// of the strategy. Explore does the same with some of its seeds. It ends the test, too,
-// if f does not call Sim.Run or skips both runs, and panics if f or an option is nil.
+// another name or another time, something else happens on a Sim.Network, or one run
+// fails and the other does not. The report shows the first difference. The seed is that
+// of FirstSeed, and the schedule is that of the strategy. Explore does the same with some
+// of its seeds. It ends the test, too, if f calls neither Sim.Run nor the Run of a Sim.Network, or skips both runs, and panics
+// if f or an option is nil.
 func CheckDeterminism(t testing.TB, f func(t testing.TB, sim *Sim), opts ...ExploreOption) {
 	t.Helper()
 	e := newExploration("CheckDeterminism", t, 1, f, opts)
@@ -348,7 +365,7 @@ func CheckDeterminism(t testing.TB, f func(t testing.TB, sim *Sim), opts ...Expl
 	case o.failed:
 		t.Fatalf("asynciotest: seed %d fails\n%s", seed, indent(o.log))
 	case !e.ran.Load() && e.kept.Load():
-		t.Fatal("asynciotest: CheckDeterminism: nothing is checked: the function does not call Sim.Run")
+		t.Fatal("asynciotest: CheckDeterminism: nothing is checked: the function calls neither Sim.Run nor the Run of a Sim.Network")
 	}
 	e.mustHaveTested()
 }
@@ -364,29 +381,46 @@ func (e *exploration) difference(o *outcome) string {
 
 // differsFrom tells the first difference of two runs that have recorded their events.
 func (o *outcome) differsFrom(again *outcome) string {
-	a, b := o.trial.events, again.trial.events
-	if slices.Equal(a, b) {
+	if slices.Equal(o.trial.events, again.trial.events) && slices.Equal(o.trial.said, again.trial.said) {
 		if o.failed != again.failed {
-			return fmt.Sprintf("Both runs take the same %s, but only one of them fails:\n%s", plural(len(a), "step"), indent(o.log+again.log))
+			return fmt.Sprintf("Both runs take the same %s, but only one of them fails:\n%s", plural(len(o.trial.events), "step"), indent(o.log+again.log))
 		}
 		return ""
 	}
+	a, b := o.trial.way(), again.trial.way()
 	i := 0
 	for i < min(len(a), len(b)) && a[i] == b[i] {
 		i++
 	}
 	var text strings.Builder
 	for j := max(0, i-around); j < i; j++ {
-		fmt.Fprintf(&text, "    step %d   %v\n", j+1, a[j])
+		fmt.Fprintf(&text, "    %s\n", a[j])
 	}
-	for run, events := range [][]callbackRun{a, b} {
-		what := "is not there: the run is over"
-		if i < len(events) {
-			what = events[i].String()
+	for run, lines := range [][]string{a, b} {
+		what := "the run is over"
+		if i < len(lines) {
+			what = lines[i]
 		}
-		fmt.Fprintf(&text, "  > step %d   %s   (run %d)\n", i+1, what, run+1)
+		fmt.Fprintf(&text, "  > %s   (run %d)\n", what, run+1)
 	}
 	return text.String()
+}
+
+// way lists everything that has happened, in order.
+func (t *trial) way() []string {
+	lines := make([]string, 0, len(t.events)+len(t.said))
+	said := t.said
+	between := func(step int) {
+		for ; len(said) > 0 && said[0].after <= step; said = said[1:] {
+			lines = append(lines, "network   "+said[0].String())
+		}
+	}
+	for i, e := range t.events {
+		between(i)
+		lines = append(lines, fmt.Sprintf("step %d   %v", i+1, e))
+	}
+	between(len(t.events))
+	return lines
 }
 
 // indeterminate is the report about a program that goes different ways.

@@ -20,13 +20,15 @@ import (
 //
 // What the loop logs, errors that nobody has looked at for instance, goes to the log of
 // the test. Options come after WithVirtualClock and that logger, so that they may
-// replace them.
+// replace them. The clock's limit is that of StepLimit, 20 million: main, or what it
+// waits for, is then taken for a loop without an end. WithVirtualClock(StepLimit(n))
+// sets another one.
 func Run(t testing.TB, main func(ctx context.Context) error, opts ...asyncio.RunOption) {
 	t.Helper()
 	log := &testLog{t: t}
 	defer log.end()
 	logger := slog.New(slog.NewTextHandler(log, &slog.HandlerOptions{ReplaceAttr: withoutTime}))
-	opts = append([]asyncio.RunOption{WithVirtualClock(), asyncio.WithLogger(logger)}, opts...)
+	opts = append([]asyncio.RunOption{WithVirtualClock(StepLimit(ofOne.steps)), asyncio.WithLogger(logger)}, opts...)
 	if err := asyncio.Run(context.Background(), main, opts...); err != nil {
 		t.Fatal(err)
 	}

@@ -19,14 +19,19 @@ type schedule struct {
 	waiting []waiting   // the loop's queue
 	ready   []candidate // who may run next
 	lanes   map[any]struct{}
-	now     time.Duration // of the last turn
-	closing bool          // what runs is the clean-up
+	now     time.Duration // of the last turn,
+	last    int           // and its step
+	queue   seam.Queue    // nil before it
+
+	process *process // nil if the loop is not that of a program on a Network
+	arrived int      // what has arrived there, from -1 downwards
+	closing bool     // what runs is the clean-up
 }
 
 // waiting is a callback in the queue.
 type waiting struct {
 	seam.Callback
-	by int // the step that has queued it; 0 if that came from outside
+	by int // the step, or the arrival, that has queued it; 0 if it has not to wait for others
 }
 
 // A candidate is a callback that may run next.
@@ -48,45 +53,98 @@ func newSchedule(t *trial) *schedule {
 // Next implements seam.Order.
 func (s *schedule) Next(q seam.Queue) int {
 	t := s.trial
-	for i := len(s.waiting); i < q.Len(); i++ {
-		w := waiting{Callback: q.At(i)}
-		if w.Kind == seam.Step || w.Kind == seam.Handle || w.Kind == seam.Done {
-			w.by = t.steps
-		}
-		s.waiting = append(s.waiting, w)
-	}
+	s.queue, s.now = q, q.Now()
+	s.takeIn(s.last)
 	s.findReady()
-	s.now = q.Now()
-	t.steps++
-	turn, deviation := 0, 0
-	if t.steps <= t.limit {
-		turn, deviation = t.picker.pick(t.steps, s.ready)
-	} else if t.steps == t.limit+1 {
-		t.endless(s.waiting)
-	}
+	turn := t.decide(s.ready, s)
+	s.last = t.steps
 	place := s.ready[turn].place
 	if t.fault != nil && s.waiting[place].Kind == seam.Step {
 		t.fault.goesOn(s.waiting[place].Subject)
 	}
-	t.note(s.now, s, turn, deviation)
 	copy(s.waiting[1:place+1], s.waiting[:place])
 	s.waiting[0] = waiting{}
 	s.waiting = s.waiting[1:]
 	return place
 }
 
+// takeIn takes in what has been queued, and notes by whom.
+func (s *schedule) takeIn(by int) {
+	for i := len(s.waiting); i < s.queue.Len(); i++ {
+		w := waiting{Callback: s.queue.At(i)}
+		if w.Kind == seam.Step || w.Kind == seam.Handle || w.Kind == seam.Done {
+			w.by = by
+		}
+		s.waiting = append(s.waiting, w)
+	}
+}
+
+// arrives calls tell, which tells the loop of something that has arrived. What that
+// queues is queued neither by the last step nor by what else arrives. s may be nil.
+func (s *schedule) arrives(tell func()) {
+	if s == nil || s.queue == nil {
+		tell()
+		return
+	}
+	s.takeIn(s.last)
+	tell()
+	s.arrived--
+	s.takeIn(s.arrived)
+}
+
+// mayGoOn implements source.
+func (s *schedule) mayGoOn() bool {
+	t := s.trial
+	if s.process != nil {
+		return s.process.net.mayGoOn(s.now) == nil
+	}
+	if t.endless == nil {
+		if why := t.limits.exceeded(t.steps, s.now); why != nil {
+			t.end(why, s.waiting)
+			return false
+		}
+	}
+	return t.endless == nil
+}
+
+// describe implements source.
+func (s *schedule) describe(place int) callbackRun {
+	c := s.waiting[place].Callback
+	return callbackRun{at: s.now, kind: c.Kind.String(), name: s.prefix() + nameOf(c), vain: s.closing}
+}
+
+// where implements source.
+func (s *schedule) where(place int) string { return whereIs(s.waiting[place].Callback) }
+
+// prefix is what names of tasks begin with: the program, if there are several.
+func (s *schedule) prefix() string {
+	if s.process == nil {
+		return ""
+	}
+	return s.process.program.label + "/"
+}
+
+// nameOf names a task.
+func (s *schedule) nameOf(t asyncio.AnyTask) string { return s.prefix() + t.Name() }
+
+// off reports whether the host of the program has no power: only deferred functions run.
+func (s *schedule) off() bool { return s.process != nil && s.process.halted }
+
 // Awaits implements seam.Witness.
 func (s *schedule) Awaits(task any) {
-	if f := s.trial.fault; f != nil {
-		f.awaits(task.(asyncio.AnyTask))
+	if s.off() {
+		return
 	}
-	s.trial.watch(task.(asyncio.AnyTask), s.now)
+	if f := s.trial.fault; f != nil {
+		f.awaits(s, task.(asyncio.AnyTask))
+	}
+	s.trial.watch(s, task.(asyncio.AnyTask))
 }
 
 // Suspends implements seam.Witness.
 func (s *schedule) Suspends(task any) {
-	if f := s.trial.fault; f != nil {
-		f.suspends(task.(asyncio.AnyTask))
+	if f := s.trial.fault; f != nil && !s.off() {
+		f.suspends(s, task.(asyncio.AnyTask))
 	}
 }
 
@@ -112,7 +170,7 @@ func (s *schedule) findReady() {
 	for i := range s.waiting[:min(sight, len(s.waiting))] {
 		w := &s.waiting[i]
 		held := false
-		if w.by > 0 {
+		if w.by != 0 {
 			held, by = w.by == by, w.by
 		}
 		if w.Kind == seam.Alarm || w.Kind == seam.Timer {
@@ -138,19 +196,12 @@ func (s *schedule) findReady() {
 // them, and failures are told by them.
 type callbackRun struct {
 	at   time.Duration
-	kind seam.Kind
+	kind string // a seam.Kind, or "program"
 	name string
 	// What follows is known in a run that is to be reported.
 	where   string // where the task goes on
 	instead string // what else would have run, if this deviates
 	vain    bool   // after a deadlock, when the tasks are only cancelled
-}
-
-// A remark stands between two steps.
-type remark struct {
-	after int // the step before it
-	at    time.Duration
-	text  string
 }
 
 // String is what the courses of two runs are compared by.
@@ -176,6 +227,9 @@ func placeIn(handle string) string {
 	handle = strings.TrimSuffix(handle, ">")
 	for _, prefix := range []string{"<Handle", " cancelled", " "} {
 		handle = strings.TrimPrefix(handle, prefix)
+	}
+	if own, ok := strings.CutPrefix(handle, ownPrefix+"(*Program).Wait."); ok && own != "" {
+		return "Program.Wait"
 	}
 	return shortPlace(handle)
 }

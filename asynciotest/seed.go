@@ -7,6 +7,7 @@ import (
 	"fmt"
 	"os"
 	"regexp"
+	"runtime/debug"
 	"strconv"
 	"strings"
 	"sync"
@@ -142,11 +143,31 @@ func decline(t testing.TB, others bool, why string) {
 	s.why = append(s.why, why)
 }
 
-// command is how to repeat a run of a test.
+// command is how to repeat a run of a test, in whatever directory of the module.
 func command(test string, run fmt.Stringer) string {
 	var pattern []string
 	for _, part := range strings.Split(test, "/") {
 		pattern = append(pattern, "^"+regexp.QuoteMeta(part)+"$")
 	}
-	return fmt.Sprintf("go test -run '%s' -args -%s=%v", strings.Join(pattern, "/"), seedFlagName, run)
+	tags, pkg := built()
+	return fmt.Sprintf("go test %s-run '%s' %s-args -%s=%v", tags, strings.Join(pattern, "/"), pkg, seedFlagName, run)
+}
+
+// built returns what the command has to have so that it builds the same test binary:
+// "-tags=a,b " if it has tags, and "example.com/package ".
+func built() (tags, pkg string) {
+	info, ok := debug.ReadBuildInfo()
+	if !ok {
+		return "", ""
+	}
+	for _, s := range info.Settings {
+		if s.Key == "-tags" && s.Value != "" {
+			tags = "-tags=" + s.Value + " "
+		}
+	}
+	pkg = strings.TrimSuffix(info.Path, ".test")
+	if pkg == "" || pkg == "command-line-arguments" { // files were named, and not a package
+		return tags, ""
+	}
+	return tags, pkg + " "
 }

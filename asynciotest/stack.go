@@ -116,7 +116,7 @@ func (w *wire) Wait(time.Duration) (woken bool, err error) {
 	for len(q.answers) > 0 {
 		tell := q.answers[0]
 		q.answers = q.answers[1:]
-		tell()
+		q.schedule.arrives(tell)
 		woken = true
 	}
 	reports := q.reports
@@ -127,7 +127,11 @@ func (w *wire) Wait(time.Duration) (woken bool, err error) {
 		r := s.pending
 		s.pending = 0
 		if !s.closed && r != 0 {
-			s.handler.Ready(r)
+			if q.schedule == nil {
+				s.handler.Ready(r)
+			} else {
+				q.schedule.arrives(func() { s.handler.Ready(r) })
+			}
 			woken = true
 		}
 	}

@@ -133,6 +133,9 @@ func (r *repetition) pick(step int, ready []candidate) (turn, deviation int) {
 	return turn, deviation
 }
 
+// ran is told that nothing else was ready: who was put off until then has had its turn.
+func (r *repetition) ran(lane any) { delete(r.off, lane) }
+
 // next returns the first candidate from a place on that is not put off, or candidate
 // 0 if there is none.
 func (r *repetition) next(ready []candidate, from int) int {

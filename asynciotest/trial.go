@@ -46,7 +46,9 @@ type Sim struct {
 //
 // Options come after those of the simulation, so that they may replace them.
 func (s *Sim) Run(main func(ctx context.Context) error, opts ...asyncio.RunOption) error {
-	s.runs++
+	if err := s.begin(); err != nil {
+		return err
+	}
 	rng := rand.NewPCG(s.Seed, s.runs)
 	t := s.trial
 	all := []asyncio.RunOption{
@@ -62,8 +64,8 @@ func (s *Sim) Run(main func(ctx context.Context) error, opts ...asyncio.RunOptio
 		all = append(all, asyncio.WithDebug(true))
 	}
 	err := caught(main, all)
-	if t.steps > t.limit {
-		return fmt.Errorf("%w: there were %d steps", ErrEndless, t.limit)
+	if t.endless != nil {
+		return t.endless
 	}
 	return err
 }
@@ -81,17 +83,18 @@ type trial struct {
 	tb      *trialT
 	picker  picker
 	fault   *fault // nil: none
-	limit   int    // steps; then everything is cancelled
+	limits  limits // beyond them everything is cancelled
 	record  bool   // events
 	explain bool   // events with all that is to be known of them
 	measure bool   // widths and course
 
-	steps  int
-	made   decisions
-	widths []uint8      // how many candidates there were at each step
-	course maphash.Hash // of who had the turns
-	events []callbackRun
-	said   []remark
+	steps   int
+	endless error // why the run is over; nil if it is within its limits
+	made    decisions
+	widths  []uint8      // how many candidates there were at each step
+	course  maphash.Hash // of who had the turns
+	events  []callbackRun
+	said    []remark
 
 	stubborn map[asyncio.AnyTask]*defiance
 }
@@ -108,8 +111,8 @@ const forbearance = 10_000
 
 // watch is told that a task begins a call that may suspend it. It fails the run, and
 // ends the task as FailNow does, if the task ignores its cancellation.
-func (t *trial) watch(task asyncio.AnyTask, now time.Duration) {
-	endless := t.steps > t.limit
+func (t *trial) watch(s *schedule, task asyncio.AnyTask) {
+	endless := t.endless != nil
 	if !endless && (t.fault == nil || !t.fault.reached) || task.Cancelling() == 0 {
 		return
 	}
@@ -121,70 +124,102 @@ func (t *trial) watch(task asyncio.AnyTask, now time.Duration) {
 		d = new(defiance)
 		t.stubborn[task] = d
 	}
-	if d.at != now && !endless {
-		*d = defiance{at: now}
+	if d.at != s.now && !endless {
+		*d = defiance{at: s.now}
 	}
 	if d.awaits++; d.awaits < forbearance {
 		return
 	}
 	d.awaits = 0 // its deferred functions may await, too
 	t.tb.Fail()
-	t.tb.write(fmt.Sprintf("task %s is cancelled, but has gone on awaiting %d times: %s", task.Name(), forbearance, whereOf(task)))
+	t.tb.write(fmt.Sprintf("task %s is cancelled, but has gone on awaiting %d times: %s", s.nameOf(task), forbearance, whereOf(task)))
 	runtime.Goexit()
 }
 
-// note takes down what runs now.
-func (t *trial) note(now time.Duration, s *schedule, turn, deviation int) {
+// A source is what a decision is made for: the callbacks of a loop, or the programs of a
+// Network, that are ready.
+type source interface {
+	// mayGoOn reports whether the run is within its limits.
+	mayGoOn() bool
+
+	// describe returns what the candidate at a place would run,
+	describe(place int) callbackRun
+
+	// and where that goes on.
+	where(place int) string
+}
+
+// decide makes the decision of the next step: it returns which of the candidates has its
+// turn, and takes that down.
+func (t *trial) decide(ready []candidate, from source) (turn int) {
+	t.steps++
+	deviation := 0
+	if from.mayGoOn() {
+		turn, deviation = t.picker.pick(t.steps, ready)
+	}
 	if deviation != 0 {
 		t.made = append(t.made, decision{t.steps, deviation})
 	}
 	if t.measure {
-		t.widths = append(t.widths, uint8(len(s.ready)))
+		t.widths = append(t.widths, uint8(len(ready)))
 		t.course.WriteByte(byte(turn))
 	}
 	if !t.record && !t.explain {
-		return
+		return turn
 	}
-	c := s.waiting[s.ready[turn].place].Callback
-	e := callbackRun{at: now, kind: c.Kind, name: nameOf(c)}
+	e := from.describe(ready[turn].place)
 	if t.explain {
-		e.where, e.vain = whereIs(c), s.closing
-		first := s.waiting[s.ready[0].place].Callback
+		e.where = from.where(ready[turn].place)
+		first := from.describe(ready[0].place)
 		switch {
 		case deviation == putOff:
-			e.instead = fmt.Sprintf("%v %s is put off", first.Kind, nameOf(first))
+			e.instead = fmt.Sprintf("%s %s is put off", first.kind, first.name)
 		case deviation != 0:
-			e.instead = fmt.Sprintf("before %v %s", first.Kind, nameOf(first))
+			e.instead = fmt.Sprintf("before %s %s", first.kind, first.name)
 		}
 	}
 	t.events = append(t.events, e)
+	return turn
 }
 
 // remark takes down what stands between two steps.
 func (t *trial) remark(now time.Duration, text string) {
 	if t.explain {
-		t.said = append(t.said, remark{len(t.events), now, text})
+		t.said = append(t.said, remark{len(t.events), now, text, false})
 	}
 }
 
-// endless ends a run that goes on for too long: it cancels all tasks.
-func (t *trial) endless(queue []waiting) {
+// end ends a run that goes on for too long: it cancels all tasks. If there is none at hand,
+// it does so at a later step.
+func (t *trial) end(why error, queue []waiting) {
 	for _, w := range queue {
-		if task, ok := w.Subject.(asyncio.AnyTask); ok {
-			for _, each := range task.Loop().AllTasks() {
-				each.Cancel(ErrEndless)
-			}
-			return
+		task, ok := w.Subject.(asyncio.AnyTask)
+		if !ok {
+			continue
 		}
+		tasks := task.Loop().AllTasks()
+		t.endless = fmt.Errorf("%w%s", why, listOf(tasks))
+		for _, each := range tasks {
+			each.Cancel(ErrEndless)
+		}
+		return
 	}
-	t.limit++ // there is no task at hand; try again at the next step
+}
+
+// listOf describes tasks, one a line.
+func listOf(tasks []asyncio.AnyTask) string {
+	text := ""
+	for _, task := range tasks {
+		text += fmt.Sprintf("\n\t%v", task)
+	}
+	return text
 }
 
 // An outcome is what a trial has come to.
 type outcome struct {
 	seed    uint64
 	trial   *trial
-	loops   uint64 // calls of Sim.Run
+	loops   uint64 // calls of Sim.Run, and of that of a Sim.Network
 	failed  bool
 	skipped bool
 	log     string

@@ -39,8 +39,8 @@ type cluster struct {
 	granted func(node int) // is told who has acknowledged an entry, if it is not nil
 }
 
-func newCluster(t testing.TB, seed uint64, batch int, opts ...asynciotest.NetworkOption) *cluster {
-	c := &cluster{t: t, net: asynciotest.NewNetwork(seed, opts...), leaders: make(map[uint64]int), committed: make([]consensus.Entry, 1)}
+func newCluster(t testing.TB, n *asynciotest.Network, batch int) *cluster {
+	c := &cluster{t: t, net: n, leaders: make(map[uint64]int), committed: make([]consensus.Entry, 1)}
 	for id := range 5 {
 		name := fmt.Sprint("node", id)
 		c.nodes = append(c.nodes, c.net.Host(name))
@@ -187,9 +187,16 @@ func (c *cluster) story() string {
 	return fmt.Sprintf("what has happened:\n%v", log)
 }
 
+// alone makes the network of a run by itself.
+func alone(seed uint64) func(opts ...asynciotest.NetworkOption) *asynciotest.Network {
+	return func(opts ...asynciotest.NetworkOption) *asynciotest.Network {
+		return asynciotest.NewNetwork(seed, opts...)
+	}
+}
+
 // torment lets clients append entries for a while, whatever happens to the nodes, and
 // checks the rest when all is well again.
-func torment(t testing.TB, seed uint64) *cluster {
+func torment(t testing.TB, seed uint64, network func(opts ...asynciotest.NetworkOption) *asynciotest.Network) *cluster {
 	r := rand.New(rand.NewPCG(seed, 1))
 	links := []asynciotest.Link{
 		{Latency: asynciotest.Uniform(500*time.Microsecond, 2*time.Millisecond)},
@@ -202,7 +209,8 @@ func torment(t testing.TB, seed uint64) *cluster {
 		asynciotest.Uniform(20*time.Millisecond, 100*time.Millisecond),
 	}
 	batches := []int{1, 100, 0} // the first one is an entry at a time
-	c := newCluster(t, seed, batches[r.IntN(len(batches))], asynciotest.WithLink(links[r.IntN(len(links))]))
+	batch := batches[r.IntN(len(batches))]
+	c := newCluster(t, network(asynciotest.WithLink(links[r.IntN(len(links))])), batch)
 	for _, h := range c.nodes {
 		h.Disk().Configure(asynciotest.DiskConfig{Sync: disks[r.IntN(len(disks))]})
 	}

@@ -36,13 +36,13 @@ func TestSeeds(t *testing.T) {
 	// garbage three times in each.
 	defer debug.SetGCPercent(debug.SetGCPercent(400))
 	start := time.Now()
-	asynciotest.Explore(t, seeds, func(t testing.TB, sim *asynciotest.Sim) { torment(t, sim.Seed) })
+	asynciotest.Explore(t, seeds, func(t testing.TB, sim *asynciotest.Sim) { torment(t, sim.Seed, sim.Network) })
 	t.Logf("%d seeds, %.0f a second", seeds, float64(seeds)/time.Since(start).Seconds())
 }
 
 // A seed goes the same way each time, and another seed goes another way.
 func TestSameSeed(t *testing.T) {
-	one, again, other := torment(t, 1), torment(t, 1), torment(t, 2)
+	one, again, other := torment(t, 1, alone(1)), torment(t, 1, alone(1)), torment(t, 2, alone(2))
 	if one.net.Hash() != again.net.Hash() || one.net.Events() != again.net.Events() {
 		t.Errorf("hashes %x after %d events, and %x after %d", one.net.Hash(), one.net.Events(), again.net.Hash(), again.net.Events())
 	}
@@ -55,7 +55,7 @@ func TestSameSeed(t *testing.T) {
 func TestTorments(t *testing.T) {
 	elections, granted, crashes := 0, 0, 0
 	for seed := range uint64(20) {
-		c := torment(t, seed)
+		c := torment(t, seed, alone(seed))
 		elections += c.elections
 		for _, r := range c.requests {
 			if r.granted > 0 {
@@ -83,7 +83,6 @@ func TestFindsMistake(t *testing.T) {
 	}
 	lost := regexp.MustCompile(`[abc](\d+|-last) is lost, and was acknowledged at \S+`)
 	test := func(args ...string) string {
-		args = append([]string{"test", "-tags", "raftbug", "-run", "^TestSeeds$", "-count", "1", "-timeout", "60s", "."}, args...)
 		cmd := exec.CommandContext(t.Context(), "go", args...)
 		cmd.Env = append(os.Environ(), "RAFT_SEEDS=1000", "ASYNCIOTEST_SEED=")
 		out, err := cmd.CombinedOutput()
@@ -92,12 +91,12 @@ func TestFindsMistake(t *testing.T) {
 		}
 		return string(out)
 	}
-	first := test()
-	command := regexp.MustCompile(`(?m)^ +go test -run '\^TestSeeds\$' -args (-asynciotest\.seed=\d+)$`).FindStringSubmatch(first)
+	first := test("test", "-tags", "raftbug", "-run", "^TestSeeds$", "-count", "1", "-timeout", "60s", ".")
+	command := regexp.MustCompile(`(?m)^ +go (test -tags=raftbug -run '\^TestSeeds\$' \S+ -args -asynciotest\.seed=\S+)$`).FindStringSubmatch(first)
 	if command == nil {
 		t.Fatalf("it does not say how to repeat it:\n%s", first)
 	}
-	second := test("-args", command[1])
+	second := test(strings.Fields(strings.ReplaceAll(command[1], "'", ""))...)
 	for _, one := range lost.FindAllString(first, -1) {
 		if !strings.Contains(second, one) {
 			t.Errorf("at first %s, but not when it is repeated:\n%s", one, second)
@@ -108,7 +107,7 @@ func TestFindsMistake(t *testing.T) {
 
 // hour runs a cluster, with a client that appends an entry each second.
 func hour(t testing.TB, d time.Duration) *cluster {
-	c := newCluster(t, 1, 0, asynciotest.WithLogLimit(0))
+	c := newCluster(t, asynciotest.NewNetwork(1, asynciotest.WithLogLimit(0)), 0)
 	enough := false
 	client := c.net.Host("client").Go(c.client(0, asynciotest.Fixed(time.Second), &enough))
 	c.net.Run(t, func(ctx context.Context) error {

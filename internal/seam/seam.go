@@ -44,6 +44,20 @@ type Clock interface {
 	Wait(d time.Duration, external bool, poll func(p time.Duration) (woken bool, err error)) error
 }
 
+// A Fuse is a Clock that ends a run which goes on for ever.
+type Fuse interface {
+	Clock
+
+	// Pass says that n more passes have begun, the last one of which is about to wait
+	// for d, negative for ever. If it returns an error, the run ends with that, and with a
+	// list of the tasks. The loop calls it before each wait, and now and then while it never
+	// has to wait, until it is closed.
+	Pass(n int, d time.Duration) error
+}
+
+// ErrBlown is what the Wait of a Fuse returns if it would have done better not to wait.
+var ErrBlown = errors.New("the run has gone on for too long")
+
 // ErrHalted is what the Wait of a Machine returns after it has been switched off.
 var ErrHalted = errors.New("the machine has been switched off")
 
