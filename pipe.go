@@ -3,7 +3,6 @@
 package asyncio
 
 import (
-	"errors"
 	"net"
 	"os"
 
@@ -22,15 +21,16 @@ func (t *transport) adoptPipe(op string, f *os.File, toWrite bool) error {
 	if info.Mode().IsRegular() || info.IsDir() {
 		return misuse(op, ErrBadArgument, "%s is no pipe, socket or character device", f.Name())
 	}
-	return t.usePipe(f, f.Name(), toWrite)
+	return t.usePipe(op, f, f.Name(), toWrite)
 }
 
-// usePipe takes over one end of a pipe that is called name. In a replay f may be nil.
-func (t *transport) usePipe(f *os.File, name string, toWrite bool) error {
+// usePipe takes over one end of a pipe that is called name, for op. In a replay f may be
+// nil.
+func (t *transport) usePipe(op string, f *os.File, name string, toWrite bool) error {
 	a, ok := t.loop.net.(seam.FileAdopter)
 	if !ok {
 		f.Close()
-		return errors.ErrUnsupported
+		return simulated(op)
 	}
 	conn, err := a.AdoptFile(f, toWrite, t)
 	if err != nil {
@@ -46,5 +46,5 @@ func (t *transport) usePipe(f *os.File, name string, toWrite bool) error {
 
 // useChildPipe takes over our end of a pipe to a descriptor of a child.
 func (t *transport) useChildPipe(fd int, end *os.File) error {
-	return t.usePipe(end, [...]string{"stdin", "stdout", "stderr"}[fd], fd == 0)
+	return t.usePipe("open", end, [...]string{"stdin", "stdout", "stderr"}[fd], fd == 0)
 }

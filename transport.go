@@ -681,9 +681,13 @@ func (l *EventLoop) adopter(op string) (seam.Adopter, error) {
 	}
 	a, ok := l.net.(seam.Adopter)
 	if !ok {
-		return nil, misuse(op, errors.ErrUnsupported, "the network is simulated, and takes over nothing that was opened elsewhere")
+		return nil, simulated(op)
 	}
 	return a, nil
+}
+
+func simulated(op string) *UsageError {
+	return misuse(op, errors.ErrUnsupported, "the network is simulated, and takes over nothing that was opened elsewhere")
 }
 
 // parkIn suspends t in a line of waiters.

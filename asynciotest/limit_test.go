@@ -46,9 +46,9 @@ func TestEndlessRun(t *testing.T) {
 		limit  asynciotest.LimitOption
 		says   []string
 	}{
-		"steps of a heartbeat": {beat, asynciotest.StepLimit(1000), []string{"there were 1000 steps (see StepLimit) until 8m", "Task perpetual", "Task main"}},
-		"time of a heartbeat":  {beat, asynciotest.TimeLimit(time.Hour), []string{"goes on after 1h0m0s (see TimeLimit)", "Task perpetual"}},
-		"steps without a wait": {whirl, asynciotest.StepLimit(1000), []string{"there were 1000 steps (see StepLimit) until 0s\n", "Task perpetual", "Task main"}},
+		"steps of a heartbeat": {beat, asynciotest.StepLimit(1000), []string{"there were 1000 steps (see StepLimit) until 8m", "task perpetual", "task main"}},
+		"time of a heartbeat":  {beat, asynciotest.TimeLimit(time.Hour), []string{"goes on after 1h0m0s (see TimeLimit)", "task perpetual"}},
+		"steps without a wait": {whirl, asynciotest.StepLimit(1000), []string{"there were 1000 steps (see StepLimit) until 0s\n", "task perpetual", "task main"}},
 	} {
 		t.Run(name, func(t *testing.T) {
 			leavesNothing(t)
@@ -74,7 +74,7 @@ func TestEndlessRun(t *testing.T) {
 					t.Errorf("Sim.Run = %v afterwards", again)
 				}
 			}, test.limit)
-			if text := err.Error(); !strings.Contains(text, "asynciotest: the run does not come to an end: ") || !strings.Contains(text, "Task perpetual") {
+			if text := err.Error(); !strings.Contains(text, "asynciotest: the run does not come to an end: ") || !strings.Contains(text, "task perpetual") {
 				t.Errorf("Sim.Run = %v", err)
 			}
 		})
@@ -110,7 +110,7 @@ func TestEndlessNetwork(t *testing.T) {
 					t.Errorf("the program has ended with %v", p.Err())
 				}
 			}
-			for _, want := range append(test.says, "seed 7: asynciotest: the run does not come to an end: ", "\noutside (main), ", "\nserver (program 1), ", "Task perpetual", "Task main") {
+			for _, want := range append(test.says, "seed 7: asynciotest: the run does not come to an end: ", "\noutside (main), ", "\nserver (program 1), ", "task perpetual", "task main") {
 				if !strings.Contains(log, want) {
 					t.Errorf("it does not say %q:\n%s", want, log)
 				}

@@ -210,7 +210,7 @@ func (t *trial) end(why error, queue []waiting) {
 func listOf(tasks []asyncio.AnyTask) string {
 	text := ""
 	for _, task := range tasks {
-		text += fmt.Sprintf("\n\t%v", task)
+		text += fmt.Sprintf("\n\ttask %s: %s", task.Name(), whereOf(task))
 	}
 	return text
 }
