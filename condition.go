@@ -103,7 +103,7 @@ func (c *Condition) suspend(ctx context.Context, t *task, op string) error {
 // reacquire takes the lock whatever happens. Of the cancellations that come
 // meanwhile it returns the latest.
 func (l *Lock) reacquire(ctx context.Context, t *task) (latest error) {
-	for !l.take(t.id) {
+	for !l.take(t.number()) {
 		// What was delivered has had its effect; it would interrupt this for ever.
 		err := l.acquire(t.deaf(ctx), t)
 		if err == nil {

@@ -41,7 +41,7 @@ func (l *Lock) acquireFor(ctx context.Context, op string) error {
 }
 
 func (l *Lock) acquire(ctx context.Context, t *task) error {
-	if l.take(t.id) {
+	if l.take(t.number()) {
 		return nil
 	}
 	if _, err := l.wait(ctx, t, &l.waiters); err != nil {
@@ -50,13 +50,13 @@ func (l *Lock) acquire(ctx context.Context, t *task) error {
 		}
 		return err
 	}
-	l.locked, l.waiters.holder = true, t.id
+	l.locked, l.waiters.holder = true, t.number()
 	return nil
 }
 
 // take takes the lock for a task if it is free and nobody is entitled to it before.
-// The number of the task, 0 if that is unknown, is for reports only.
-func (l *Lock) take(holder uint64) bool {
+// Which task that is, 0 if it is unknown, is for reports only.
+func (l *Lock) take(holder taskNumber) bool {
 	if l.locked || l.waiters.live > 0 {
 		return false
 	}
@@ -71,13 +71,13 @@ func (l *Lock) TryAcquire() bool {
 	return l.take(l.runner())
 }
 
-// runner returns the number of the running task, or 0.
-func (b *binding) runner() uint64 {
+// runner returns the running task, or 0.
+func (b *binding) runner() taskNumber {
 	if b.loop == nil {
 		return 0
 	}
 	if t, ok := b.loop.running.(*task); ok {
-		return t.id
+		return t.number()
 	}
 	return 0
 }

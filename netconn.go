@@ -230,7 +230,7 @@ func (h *netHalf) call(p []byte) (int, error) {
 	if err != nil {
 		return 0, err
 	}
-	if !h.lock.take(t.id) {
+	if !h.lock.take(t.number()) {
 		if h.expired {
 			return 0, h.timeout()
 		}

@@ -21,14 +21,14 @@ func init() { tellTasks = standstillOf }
 // for each other.
 func standstillOf(l *EventLoop) string {
 	s := standstill{waits: make(map[*task]wait), on: make(map[*task][]*task)}
-	numbers := make(map[uint64]*task)
+	numbers := make(map[taskNumber]*task)
 	s.tasks = l.tasks.all()
 	for _, t := range s.tasks {
-		numbers[t.id] = t
+		numbers[t.number()] = t
 	}
 	for _, t := range s.tasks {
 		if t.suspended {
-			s.waits[t] = t.waits(func(id uint64) *task { return numbers[id] })
+			s.waits[t] = t.waits(func(n taskNumber) *task { return numbers[n] })
 		}
 	}
 	for _, t := range s.tasks {
@@ -37,8 +37,8 @@ func standstillOf(l *EventLoop) string {
 				s.on[above] = append(s.on[above], t)
 			}
 		}
-		if p, ok := t.waiter.(*place); ok && numbers[p.line.holder] != nil {
-			s.on[t] = append(s.on[t], numbers[p.line.holder])
+		if p, ok := t.waiter.(*place); ok && numbers[p.holder()] != nil {
+			s.on[t] = append(s.on[t], numbers[p.holder()])
 		}
 	}
 	return s.list() + s.circles()

@@ -23,10 +23,10 @@ import (
 type waitq struct {
 	first, last *place
 	next        *place // the first one that is pending
-	count       int32
-	live        int32  // those that were not cancelled: pending, or granted and not gone yet
-	holder      uint64 // the number of the task that has the lock that the line is for; 0 if unknown
-	spare       *place // one that has left, for the next to come
+	count       int
+	live        int32      // those that were not cancelled: pending, or granted and not gone yet
+	holder      taskNumber // the task that has the lock that the line is for; 0 if unknown
+	spare       *place     // one that has left, for the next to come
 }
 
 // place is a task's place in a line.
@@ -144,8 +144,8 @@ func (p *place) cancelAwait(cause error) bool {
 	return true
 }
 
-// holder returns the number of the task for whose lock this place waits, or 0.
-func (p *place) holder() uint64 { return p.line.holder }
+// holder returns the task for whose lock this place waits, or 0.
+func (p *place) holder() taskNumber { return p.line.holder }
 
 // binding ties a primitive to the loop on which a task first had to wait for it.
 type binding struct {

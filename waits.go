@@ -32,9 +32,14 @@ func (w wait) String() string {
 	return w.verb + " in " + w.call + at + w.what
 }
 
-// waits tells how a suspended task waits. find finds a task that is not done by its
-// number.
-func (t *task) waits(find func(id uint64) *task) wait {
+// A taskNumber is what is kept of a task to know it again in a report: half of its id,
+// which is enough for that. 0 stands for no task.
+type taskNumber uint32
+
+func (t *task) number() taskNumber { return taskNumber(t.id) }
+
+// waits tells how a suspended task waits. find finds a task that is not done.
+func (t *task) waits(find func(taskNumber) *task) wait {
 	w := wait{verb: "waits"}
 	w.call, w.place = t.suspendedIn()
 	switch a := t.waiter.(type) {
@@ -42,13 +47,13 @@ func (t *task) waits(find func(id uint64) *task) wait {
 		if _, ok := a.self.(AnyTask); ok || w.call == "" || strings.HasPrefix(w.call, "Future.") {
 			w.what = " for " + a.brief()
 		}
-	case interface{ holder() uint64 }:
-		switch id := a.holder(); {
-		case id == 0:
-		case id == t.id:
+	case interface{ holder() taskNumber }:
+		switch holder := a.holder(); {
+		case holder == 0:
+		case holder == t.number():
 			w.what = " for a lock that it holds itself"
 		default:
-			if other := find(id); other != nil {
+			if other := find(holder); other != nil {
 				w.what = " for the lock that " + other.Name() + " holds"
 			} else {
 				w.what = " for a lock that was taken by a task that has ended"
@@ -180,9 +185,9 @@ var standardFolder = func() string {
 }()
 
 // taskNumbered returns the task with that number, or nil if it is done.
-func (l *EventLoop) taskNumbered(id uint64) *task {
+func (l *EventLoop) taskNumbered(n taskNumber) *task {
 	for t := l.tasks.first; t != nil; t = t.inLoop.next {
-		if t.id == id {
+		if t.number() == n {
 			return t
 		}
 	}
