@@ -5,6 +5,7 @@ package asynciotest
 import (
 	"errors"
 	"fmt"
+	"slices"
 	"time"
 )
 
@@ -34,11 +35,18 @@ import (
 // concerns the test after all. A program that ends with the fault as its error does not fail
 // Network.Run, unless main returns that.
 //
-// The limits are those of the run, unless an option says otherwise. It panics if an option
-// is nil.
+// The limits are those of the run, unless an option says otherwise. A network that has
+// programs and is never run fails the run. It panics if an option is nil.
 func (s *Sim) Network(opts ...NetworkOption) *Network {
 	of := networkOption(func(n *Network) { n.sim, n.limits = s, s.trial.limits })
-	return NewNetwork(s.Seed, append([]NetworkOption{of}, opts...)...)
+	n := NewNetwork(s.Seed, append([]NetworkOption{of}, opts...)...)
+	s.networks = append(s.networks, n)
+	return n
+}
+
+// idle reports whether a network has programs that nobody has run.
+func (s *Sim) idle() bool {
+	return slices.ContainsFunc(s.networks, func(n *Network) bool { return len(n.programs) > 0 && !n.over })
 }
 
 // begin counts a run of the program. It returns an error if the trial is over.

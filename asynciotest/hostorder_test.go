@@ -43,6 +43,7 @@ func init() {
 	programs["hosts, typo"] = program{faulty: func(t *testing.T) {
 		asynciotest.CancelEverywhere(t, transferOnHosts, asynciotest.OnlyTask("bonk/clerk"))
 	}}
+	programs["hosts, never run"] = program{f: func(t testing.TB, sim *asynciotest.Sim) { sim.Network().Host("a").Go(beat) }}
 	programs["hosts, outside"] = program{faulty: func(t *testing.T) {
 		asynciotest.PanicEverywhere(t, func(t testing.TB, sim *asynciotest.Sim) {
 			sim.Network().Run(t, func(ctx context.Context) error { return asyncio.Sleep(ctx, time.Second) })
@@ -126,11 +127,12 @@ func TestExploreHosts(t *testing.T) {
 
 func TestExploreHostsReports(t *testing.T) {
 	for program, says := range map[string][]string{
-		"hosts, beat":    {"the run does not come to an end: there were 1000 steps (see StepLimit)", "heart (program 1), ", "outside (main), 1 turn:", "task main", "alarm heart/main", "-asynciotest.seed=1\n"},
-		"hosts, log":     {"a: (program 1) level=ERROR", "oops"},
-		"hosts, cancel":  {"the total is 90", "task bank/clerk is cancelled when it waits, hostorder_test.go:", "in Sleep", "task bank/clerk, "},
-		"hosts, typo":    {`no task "bonk/clerk" ever waits, but these do: bank/clerk, bank/main, outside/main`},
-		"hosts, outside": {"the only tasks that wait are the test's own, outside/main"},
+		"hosts, beat":      {"the run does not come to an end: there were 1000 steps (see StepLimit)", "heart (program 1), ", "outside (main), 1 turn:", "task main", "alarm heart/main", "-asynciotest.seed=1\n"},
+		"hosts, never run": {"programs were started on a Sim.Network that was never run"},
+		"hosts, log":       {"a: (program 1) level=ERROR", "oops"},
+		"hosts, cancel":    {"the total is 90", "task bank/clerk is cancelled when it waits, hostorder_test.go:", "in Sleep", "task bank/clerk, "},
+		"hosts, typo":      {`no task "bonk/clerk" ever waits, but these do: bank/clerk, bank/main, outside/main`},
+		"hosts, outside":   {"the only tasks that wait are the test's own, outside/main"},
 	} {
 		t.Run(program, func(t *testing.T) {
 			out := explored(t, program)

@@ -182,3 +182,16 @@ func TestEndlessAfterACrash(t *testing.T) {
 		t.Errorf("Simulate = %v", err)
 	}
 }
+
+// The main of Run that crashes its own host is told as such.
+func TestMainCrashes(t *testing.T) {
+	leavesNothing(t)
+	n := asynciotest.NewNetwork(1)
+	err := n.Simulate(func(ctx context.Context) error {
+		n.Outside().Crash()
+		return asyncio.Sleep(ctx, time.Second)
+	})
+	if !errors.Is(err, asynciotest.ErrCrashed) || err.Error() != "outside (main): asynciotest: the host has crashed" {
+		t.Errorf("Simulate = %v", err)
+	}
+}

@@ -284,6 +284,9 @@ func (n *Network) loop(p *Program) error {
 		}
 		return n.endAll(fmt.Errorf("%w: nothing can happen any more at %v", asyncio.ErrDeadlock, n.Now()))
 	}
+	if p.err == ErrCrashed {
+		return fmt.Errorf("%v: %w", p, p.err)
+	}
 	return p.err
 }
 

@@ -35,6 +35,8 @@ type Sim struct {
 	trial *trial
 	t     *trialT
 	runs  uint64
+
+	networks []*Network
 }
 
 // Run runs main as asyncio.Run does, with a virtual clock (see WithVirtualClock) and
@@ -261,6 +263,10 @@ func perform(outer testing.TB, seed uint64, t *trial, f func(testing.TB, *Sim)) 
 		}()
 		tt.guard(func() { f(tt, sim) })
 		returned = true
+		if sim.idle() && !tt.Failed() {
+			tt.Fail()
+			tt.write("asynciotest: programs were started on a Sim.Network that was never run: call its Run or Simulate")
+		}
 	}()
 	<-ended
 	return &outcome{seed: seed, trial: t, loops: sim.runs, failed: tt.failed, skipped: tt.skipped, log: tt.log.String()}
