@@ -10,7 +10,7 @@ import "context"
 // A panic of factory ends that connection only, and goes to the exception handler.
 //
 // No task serves a connection, so an idle one costs about 400 bytes, and what the
-// protocol itself needs; with StartServer it is about 6.5 KB.
+// protocol itself needs; with StartServer it is about 4 KB.
 func CreateServer[P BaseProtocol](ctx context.Context, network, address string, factory func() P, opts *ServerOptions) (*Server, error) {
 	var r reception
 	if factory != nil {

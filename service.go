@@ -45,10 +45,13 @@ func (s *Server) accept(conn seam.AcceptedConn) {
 
 // A service is the task of one connection.
 type service struct {
-	Task[struct{}]
+	task
 	server *Server
 	tr     *transport
 }
+
+// String shows name, state, what the task waits for, and its result.
+func (sv *service) String() string { return sv.describeTask(struct{}{}) }
 
 // exec is the function of the task. Its frame is small, like those of whatever a
 // connection waits in: the stack of an idle one shall not outgrow 2 KB.
