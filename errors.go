@@ -29,7 +29,8 @@ var (
 
 	// ErrDeadlock is returned by RunUntilComplete when its future is not done
 	// and nothing can ever wake the loop. Only a loop on a virtual clock can
-	// know that. The text lists which task waits for what.
+	// know that. The text says which task waits for what, in which line of the
+	// program, and which tasks wait for each other.
 	ErrDeadlock = errors.New("asyncio: deadlock")
 
 	// ErrInterrupted is the cause of the cancellation when a signal given to
