@@ -130,6 +130,45 @@ func TestIdleConnections(t *testing.T) {
 	}
 }
 
+// TestLatePeers: what waits for a peer that does not read takes little more memory than
+// it is long.
+func TestLatePeers(t *testing.T) {
+	if onPortable {
+		t.Skip("a connection has buffers of its own there")
+	}
+	leavesNothing(t)
+	runStreams(t, func(ctx context.Context) error {
+		const n = 100
+		stuck := 0
+		srv, err := asyncio.StartServer(ctx, "unix", "@"+t.Name(), func(ctx context.Context, r *asyncio.StreamReader, w *asyncio.StreamWriter) error {
+			for p := make([]byte, 64); w.Buffered() == 0; {
+				w.Write(p)
+			}
+			stuck++
+			r.Read(ctx, make([]byte, 1)) // to the end
+			w.Abort()
+			return nil
+		}, nil)
+		if err != nil {
+			return err
+		}
+		before := heap()
+		for range n {
+			c, err := net.Dial("unix", "@"+t.Name())
+			if err != nil {
+				return err
+			}
+			defer c.Close()
+		}
+		comesTrue(t, ctx, "nobody reads", func() bool { return stuck == n })
+		if each := (heap() - before) / n; each > 8<<10 && !underRace {
+			t.Errorf("%d bytes a connection with 64 bytes that wait", each)
+		}
+		srv.AbortClients()
+		return srv.Shutdown(ctx)
+	})
+}
+
 // BenchmarkIdleConnection tells what an idle connection costs at the server.
 func BenchmarkIdleConnection(b *testing.B) {
 	for _, name := range []string{"protocol", "stream"} {
