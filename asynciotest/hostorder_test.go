@@ -28,7 +28,7 @@ func init() {
 		n := sim.Network()
 		n.Host("heart").Go(beat)
 		n.Run(t, func(ctx context.Context) error { return asyncio.NewFuture[int](ctx).Wait(ctx) })
-	}, opts: []asynciotest.ExploreOption{asynciotest.StepLimit(5000)}}
+	}, opts: []asynciotest.ExploreOption{asynciotest.StepLimit(1000)}}
 	programs["hosts, log"] = program{f: func(t testing.TB, sim *asynciotest.Sim) {
 		n := sim.Network()
 		n.Host("a").Go(func(ctx context.Context) error {
@@ -127,7 +127,7 @@ func TestExploreHosts(t *testing.T) {
 
 func TestExploreHostsReports(t *testing.T) {
 	for program, says := range map[string][]string{
-		"hosts, beat":      {"the run does not come to an end: there were 5000 steps (see StepLimit)", "heart (program 1), ", "outside (main), 1 turn:", "Task main", "alarm heart/main", "... 4989 steps\n", "task heart/main, limit_test.go:20 in Sleep", "-asynciotest.seed=1\n"},
+		"hosts, beat":      {"the run does not come to an end: there were 1000 steps (see StepLimit)", "heart (program 1), ", "outside (main), 1 turn:", "Task main", "alarm heart/main", "-asynciotest.seed=1\n"},
 		"hosts, never run": {"programs were started on a Sim.Network that was never run"},
 		"hosts, log":       {"a: (program 1) level=ERROR", "oops"},
 		"hosts, cancel":    {"the total is 90", "task bank/clerk is cancelled when it waits, hostorder_test.go:", "in Sleep", "task bank/clerk, "},
@@ -438,4 +438,22 @@ func TestEndlessHosts(t *testing.T) {
 			t.Errorf("Simulate = %v", err)
 		}
 	})
+}
+
+func init() {
+	programs["hosts, beats"] = program{f: func(t testing.TB, sim *asynciotest.Sim) {
+		n := sim.Network()
+		n.Host("heart").Go(beat)
+		n.Run(t, func(ctx context.Context) error { return asyncio.NewFuture[int](ctx).Wait(ctx) })
+	}, opts: []asynciotest.ExploreOption{asynciotest.StepLimit(50_000)}}
+}
+
+// Of a long run all is told that is shown, though not all is remembered.
+func TestExploreHostsForLong(t *testing.T) {
+	out := explored(t, "hosts, beats")
+	for _, want := range []string{"there were 50000 steps (see StepLimit)", "... 49989 steps\n", " 49990  6h56m34s", "task heart/main, limit_test.go:20 in Sleep"} {
+		if !strings.Contains(out, want) {
+			t.Errorf("it does not say %q:\n%s", want, out)
+		}
+	}
 }

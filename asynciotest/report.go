@@ -83,8 +83,8 @@ const (
 )
 
 // lastPart is how many of its last steps are remembered of a run that is to be explained:
-// more than are shown, for some may be left out.
-const lastPart = 2000
+// many more than are shown, for a clean-up may come after them.
+const lastPart = 20_000
 
 // left returns which steps the report of a run like t leaves out. To remember them all
 // would take long, if they are a million.
@@ -132,7 +132,7 @@ func (t *trial) table() string {
 				fmt.Fprintf(&b, "           %-*v %s\n", width, said[0].at, said[0].text)
 			}
 		}
-		if !shown[i] {
+		if !shown[i] || e == (callbackRun{}) {
 			hidden++
 			continue
 		}
