@@ -132,7 +132,7 @@ func (t *trial) table() string {
 				fmt.Fprintf(&b, "           %-*v %s\n", width, said[0].at, said[0].text)
 			}
 		}
-		if !shown[i] || e == (callbackRun{}) {
+		if !shown[i] {
 			hidden++
 			continue
 		}
