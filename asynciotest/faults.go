@@ -203,7 +203,7 @@ func (i *injection) at(k int, seed uint64, kinds []string) bool {
 	for _, kind := range kinds {
 		f := &fault{injection: i, faultName: faultName{kind, k, seed}}
 		if o := i.inject(f, seed, false); o.failed {
-			i.t.Fatal(i.explain(f))
+			i.t.Fatal(i.explain(f, o))
 		}
 		reached = reached || f.reached
 	}
@@ -216,9 +216,9 @@ func (i *injection) inject(f *fault, seed uint64, explain bool) *outcome {
 }
 
 // explain repeats a run that has failed, and describes it.
-func (i *injection) explain(f *fault) string {
+func (i *injection) explain(f *fault, failed *outcome) string {
 	told := &fault{injection: i, faultName: f.faultName}
-	o := i.inject(told, f.seed, true)
+	o := i.run(f.seed, &trial{picker: i.picker(f.seed), fault: told, explain: true, leave: failed.trial.left()})
 	return fmt.Sprintf("asynciotest: it fails with a fault: %v\n%s%sTo repeat this run:\n    %s",
 		told, indent(o.log), o.trial.table(), command(i.t.Name(), f.faultName))
 }

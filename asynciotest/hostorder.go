@@ -172,7 +172,7 @@ func (n *Network) remark(what LogKind, from, to *Host, size int) {
 // remarkEntry takes down an entry of the log.
 func (n *Network) remarkEntry(e LogEntry) {
 	t := n.sim.trial
-	if !t.record && !t.explain || n.over {
+	if !t.record && !t.explain || n.over || t.leaves(t.steps+1) {
 		return
 	}
 	t.said = append(t.said, remark{len(t.events), e.Time, e.text(), true})

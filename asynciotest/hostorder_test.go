@@ -439,3 +439,21 @@ func TestEndlessHosts(t *testing.T) {
 		}
 	})
 }
+
+func init() {
+	programs["hosts, beats"] = program{f: func(t testing.TB, sim *asynciotest.Sim) {
+		n := sim.Network()
+		n.Host("heart").Go(beat)
+		n.Run(t, func(ctx context.Context) error { return asyncio.NewFuture[int](ctx).Wait(ctx) })
+	}, opts: []asynciotest.ExploreOption{asynciotest.StepLimit(50_000)}}
+}
+
+// Of a long run all is told that is shown, though not all is remembered.
+func TestExploreHostsForLong(t *testing.T) {
+	out := explored(t, "hosts, beats")
+	for _, want := range []string{"there were 50000 steps (see StepLimit)", "... 49989 steps\n", " 49990  6h56m34s", "task heart/main, limit_test.go:20 in Sleep"} {
+		if !strings.Contains(out, want) {
+			t.Errorf("it does not say %q:\n%s", want, out)
+		}
+	}
+}

@@ -22,7 +22,7 @@ func (e *exploration) explain(o *outcome) string {
 			indent(e.indeterminate(o.seed, e.difference(o))))
 	}
 	simplest, runs := e.shrink(again)
-	told := e.run(o.seed, &trial{picker: simplest.trial.made.replay(), explain: true})
+	told := e.run(o.seed, &trial{picker: simplest.trial.made.replay(), explain: true, leave: simplest.trial.left()})
 	if !told.failed { // debug mode makes a difference to it
 		told = e.run(o.seed, &trial{picker: simplest.trial.made.replay(), record: true})
 	}
@@ -81,6 +81,26 @@ const (
 	around     = 4
 	ending     = 12
 )
+
+// lastPart is how many of its last steps are remembered of a run that is to be explained:
+// many more than are shown, for a clean-up may come after them.
+const lastPart = 20_000
+
+// left returns which steps the report of a run like t leaves out. To remember them all
+// would take long, if they are a million.
+func (t *trial) left() func(step int) bool {
+	near := make(map[int]bool)
+	for _, d := range t.made {
+		for step := d.step - around; step <= d.step+around; step++ {
+			near[step] = true
+		}
+	}
+	end := t.steps - lastPart
+	return func(step int) bool { return step <= end && !near[step] }
+}
+
+// leaves reports whether a step is left out.
+func (t *trial) leaves(step int) bool { return t.leave != nil && t.leave(step) }
 
 // table lists the steps of a run that matter.
 func (t *trial) table() string {

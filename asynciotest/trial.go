@@ -84,11 +84,12 @@ func withoutTime(groups []string, a slog.Attr) slog.Attr {
 type trial struct {
 	tb      *trialT
 	picker  picker
-	fault   *fault // nil: none
-	limits  limits // beyond them everything is cancelled
-	record  bool   // events
-	explain bool   // events with all that is to be known of them
-	measure bool   // widths and course
+	fault   *fault              // nil: none
+	limits  limits              // beyond them everything is cancelled
+	record  bool                // events
+	explain bool                // events with all that is to be known of them
+	leave   func(step int) bool // steps of which nothing need be known to explain the run; nil: none
+	measure bool                // widths and course
 
 	steps   int
 	endless error // why the run is over; nil if it is within its limits
@@ -167,6 +168,10 @@ func (t *trial) decide(ready []candidate, from source) (turn int) {
 		t.course.WriteByte(byte(turn))
 	}
 	if !t.record && !t.explain {
+		return turn
+	}
+	if t.leaves(t.steps) {
+		t.events = append(t.events, callbackRun{})
 		return turn
 	}
 	e := from.describe(ready[turn].place)
