@@ -241,10 +241,8 @@ func taskOf(f *future) *task {
 // Of the running task it is the real stack, of a suspended one that of the operation
 // in which it is suspended. To ask takes some microseconds, and nothing beforehand. Of
 // a task that has not begun, or runs another's eager start, the one frame is the
-// beginning of its function. So it may be of one whose stack the loop uses meanwhile,
-// to save switches, but not in debug mode, where that is never so; and on another
-// goroutine than the one that ran the loop. A task that is done has no stack; that of
-// a panic is in its PanicError.
+// beginning of its function; so it is on another goroutine than the one that ran the
+// loop. A task that is done has no stack; that of a panic is in its PanicError.
 //
 // Of the package's own functions only those that are exported are shown.
 func (t *task) Stack(limit int) []runtime.Frame {

@@ -320,7 +320,7 @@ func TestCallGraph(t *testing.T) {
 					t.Errorf("%q, %v", s, err)
 				}
 				for _, task := range asyncio.AllTasks(ctx) {
-					expectStack(t, task.Stack(0), map[string]string{"main": "asyncio", "outer": "TestCallGraph", "inner": "TestCallGraph"}[task.Name()])
+					expectStack(t, task.Stack(0), map[string][]string{"main": {"Wait", "TestCallGraph", "inLoop"}, "outer": {"TestCallGraph"}, "inner": {"TestCallGraph"}}[task.Name()]...)
 				}
 				return nil
 			})
@@ -462,10 +462,12 @@ func TestTaskStack(t *testing.T) {
 		expectError(t, loop.RunOnce(0), nil)
 		expectError(t, a.Err(), nil)
 	})
-	inLoop(t, "a stack that the loop uses", func(t *testing.T, ctx context.Context) {
+	inLoop(t, "a task that has handed over", func(t *testing.T, ctx context.Context) {
 		main := asyncio.CurrentTask(ctx)
-		asyncio.Go(ctx, func(ctx context.Context) error { // runs on the stack of main
-			expectStack(t, main.Stack(0), "asyncio")
+		asyncio.Go(ctx, func(ctx context.Context) error {
+			for range 2 { // to look changes nothing
+				expectStack(t, main.Stack(0), "Yield", "TestTaskStack", "inLoop")
+			}
 			return nil
 		})
 		expectError(t, asyncio.Yield(ctx), nil)

@@ -77,7 +77,6 @@ type EventLoop struct {
 	onNetwork int                  // waits on the network, which is outside, too, unless it is simulated
 	listening int                  // descriptors that the poller watches
 	batch     int                  // callbacks of this pass that have not run yet
-	drivers   int                  // suspended tasks that run the loop on their stacks; see drive
 	nested    int                  // eager first steps that are under way
 	single    bool                 // the run is over after this pass
 	busy      uint                 // passes that did not wait

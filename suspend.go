@@ -95,11 +95,12 @@ func (t *task) suspend(ctx context.Context, w awaited) error {
 	if level != nil {
 		t.forward(level.cause)
 	}
-	if l := t.loop; !t.drive() {
-		t.coro.Suspend()
+	l := t.loop
+	if next := t.next(); next != t.coro {
+		l.coros.HandOver(next)
 		for l.looking != nil {
 			l.looking.record()
-			t.coro.Suspend()
+			l.coros.Suspend()
 		}
 		l.g.Store(coro.Current())
 	}
@@ -135,20 +136,19 @@ func (t *task) suspend(ctx context.Context, w awaited) error {
 	return err
 }
 
-// look returns the stack of a suspended task, nil if it cannot be had: if the task runs
-// the loop on it just now (see drive), or if this is not the goroutine that may resume
-// it. A stack is known to its own goroutine alone. So the task is resumed, for nothing
+// look returns the stack of a suspended task, nil if it cannot be had: if the task runs,
+// or if this is not the goroutine that may resume it. A stack is known to its own goroutine alone. So the task is resumed, for nothing
 // but to record it, which takes about a microsecond, and those that nobody looks at pay
 // nothing.
 func (t *task) look() site {
 	l := t.loop
-	if !l.mayResume() || !t.suspended || t.drives || l.running == t {
+	if !l.mayResume() || !t.suspended || l.coros.Running() == t.coro {
 		return nil
 	}
 	for depth := stackDepth; ; depth *= 2 {
 		s := make(site, depth)
 		l.looking = &s
-		t.coro.Resume()
+		l.coros.Resume(t.coro)
 		l.looking = nil
 		if len(s) < depth {
 			return s
@@ -166,53 +166,71 @@ func (t *task) doomed(ctx context.Context) bool {
 	return ears.heard() != nil || t.undelivered() != nil
 }
 
-// drive runs the loop on the stack of t, which is about to be suspended, until it is
-// t's turn again. It returns false if before that something else than a task has its
-// turn, or a task below that drives, too, or if nothing is ready: then t is to be
-// suspended, and whoever has resumed it goes on.
-//
-// It saves switches of stacks: without it each turn of a task takes two, into its
-// stack and back to the loop's. A task that waits for nothing but its own turn takes
-// none now, and two that wait for each other take one a turn.
-//
-// Callbacks never run here: their panics and calls of Goexit are the loop's.
-//
-// A task that waits for the network does not drive: it would save nothing, since it is
-// not soon its turn again, and its stack would have to hold the loop, too, which takes
-// 4 KB in place of 2.
-func (t *task) drive() bool {
+// next returns what is to go on while t is suspended: the coroutine of the task whose
+// turn it is, by one switch of stacks, where the way through the loop's own stack would
+// take two; that of t itself if that waits for nothing but its own turn, and none comes
+// before; or else the loop's stack. Callbacks run on that alone: their panics and calls
+// of Goexit are the loop's.
+func (t *task) next() *coro.Coroutine {
 	l := t.loop
-	if l.nested > 0 || l.order != nil || l.debug || l.closing || t.own.far {
+	if !l.handsOver() {
 		t.suspends()
-		return false
+		return l.coros.Resumer()
 	}
-	// One that drives another one which drives serves a third one well; more would
-	// only make stacks grow that then sleep for long.
-	const most = 2
-	if l.drivers == most {
-		if l.nextIfTask() != t {
-			return false
+	if t.own.far {
+		return l.neighbour(t)
+	}
+	l.running = nil
+	next := l.nextTask()
+	if next == nil {
+		l.running = t
+		return l.coros.Resumer()
+	}
+	l.running = next
+	if next.coro == nil {
+		next.coro = l.coros.Get((*taskStack)(next))
+	}
+	return next.coro
+}
+
+// handsOver reports whether tasks may pass control to each other.
+func (l *EventLoop) handsOver() bool {
+	return l.nested == 0 && l.order == nil && !l.debug && !l.closing
+}
+
+// neighbour is next of a task that waits for the network, perhaps for long: it uses
+// little stack, and so begins no pass and no task. Otherwise a connection's stack would
+// take 4 KB in place of 2.
+func (l *EventLoop) neighbour(t *task) *coro.Coroutine {
+	if l.batch == 0 {
+		return l.coros.Resumer()
+	}
+	next, ok := l.ready.first().(*task)
+	if !ok || next.coro == nil || next.state != pending {
+		return l.coros.Resumer()
+	}
+	l.batch--
+	l.ready.pop()
+	next.queued = false
+	l.running = next
+	return next.coro
+}
+
+// nextTask takes the task whose turn it is from the queue. It returns nil if it is not a
+// task's turn. It begins the next pass if this one is over.
+func (l *EventLoop) nextTask() *task {
+	for l.batch > 0 || l.nextBatch() {
+		t, ok := l.ready.first().(*task)
+		if !ok {
+			break
 		}
-		l.take()
-		t.queued = false
-		return true
+		l.batch--
+		l.ready.pop()
+		if t.begins() {
+			return t
+		}
 	}
-	l.drivers++
-	t.drives, l.running = true, nil
-	next := l.nextIfTask()
-	for next != nil && next != t && !next.drives {
-		l.take()
-		next.run()
-		next = l.nextIfTask()
-	}
-	l.drivers--
-	t.drives, l.running = false, t
-	if next != t {
-		return false
-	}
-	l.take()
-	t.queued = false
-	return true
+	return nil
 }
 
 // awaits tells the loop's Order that t begins a call that may suspend it.
@@ -329,7 +347,7 @@ func (t *task) force() {
 type waiter struct {
 	task *task
 	done bool
-	far  bool // the network ends the wait, which onNetwork counts: see drive
+	far  bool // the network ends the wait, which onNetwork counts: see neighbour
 	err  error
 }
 

@@ -255,7 +255,6 @@ type task struct {
 	waiter    awaited
 	ears      *scope // the scope of the await
 	suspended bool
-	drives    bool // it runs the loop on its stack meanwhile
 	interrupt bool // the await ends as cancelled, whatever its waiter says
 
 	eager      bool
@@ -323,22 +322,17 @@ func (t *task) queue() {
 }
 
 // run is the task's turn: its first step, or the end of an await. It runs the
-// coroutine until that suspends or ends. An eager task's first step happens inside
-// another task's.
+// coroutine until that suspends or ends, and those that it hands over to. An eager
+// task's first step happens inside another task's.
 //
 // Here, and in suspend, each call between a switch of stacks and who made it costs
 // extra: the processor foresees where a call returns to, but not on another stack.
 func (t *task) run() {
-	t.queued = false
-	if t.state != pending {
-		return // ended by force while it had given up its turn
+	if !t.begins() {
+		return
 	}
 	l := t.loop
 	if t.coro == nil {
-		if r := t.root.req.Load(); r != nil {
-			t.finishTask(r.error())
-			return
-		}
 		t.coro = l.coros.Get((*taskStack)(t))
 	}
 	outer, g := l.running, l.g.Load()
@@ -347,23 +341,39 @@ func (t *task) run() {
 		name := t.Name()
 		l.stepping.Store(&name)
 	}
-	status := t.coro.Resume()
-	t = l.running.(*task) // another one, if the coroutine has gone on to it
+	l.coros.Resume(t.coro)
+	t = l.running.(*task) // the last one
 	l.running = outer
 	l.g.Store(g)
-	if status != coro.Suspended {
-		t.ended(status)
+	if t.coro != nil && t.coro.Status() != coro.Suspended {
+		t.ended()
 	}
+}
+
+// begins begins the turn of the task, which has been taken from the queue. It returns
+// false if the task has none, because it has ended or was cancelled before its first one.
+func (t *task) begins() bool {
+	t.queued = false
+	if t.state != pending {
+		return false // ended by force while it had given up its turn
+	}
+	if t.coro == nil {
+		if r := t.root.req.Load(); r != nil {
+			t.finishTask(r.error())
+			return false
+		}
+	}
+	return true
 }
 
 func (t *task) callback() seam.Callback {
 	return seam.Callback{Kind: seam.Step, Subject: t.self, Lane: t}
 }
 
-// ended finishes the task, whose coroutine has ended with the given status.
-func (t *task) ended(status coro.Status) {
+// ended finishes the task, whose coroutine has ended.
+func (t *task) ended() {
 	err := t.err
-	switch status {
+	switch t.coro.Status() {
 	case coro.Panicked:
 		value, stack := t.coro.Panic()
 		err = &PanicError{Value: value, Stack: stack}
@@ -380,44 +390,33 @@ func (t *task) ended(status coro.Status) {
 // taskStack is a task as the body of its coroutine.
 type taskStack task
 
-func (s *taskStack) RunCoroutine() {
+func (s *taskStack) RunCoroutine() (next *coro.Coroutine) {
 	t := (*task)(s)
-	for t.loop.g.Store(coro.Current()); ; {
+	for l := t.loop; ; {
+		l.g.Store(coro.Current())
 		if fn := t.plain; fn != nil { // without a frame of a closure or of exec
 			t.plain = nil
 			t.err = fn(&t.root)
 		} else {
 			t.err = t.self.(AnyTask).exec(&t.root)
 		}
-		next := t.successor()
-		if next == nil {
-			return
+		if t.err != nil || t.forced > 0 || !l.handsOver() || !l.coros.Keeps() {
+			return nil
 		}
+		c := t.coro
+		t.finishTask(nil)
+		next := l.nextTask()
+		if next == nil {
+			l.running = t
+			return l.coros.Resumer()
+		}
+		l.running = next
+		if next.coro != nil {
+			return next.coro
+		}
+		next.coro = c // which has a stack to spare
 		t = next
 	}
-}
-
-// successor ends t, whose function has returned, and returns the next task for its
-// coroutine: the one whose turn it is, if that has not begun. It returns nil if there
-// is none, or ending t needs the loop's own stack.
-//
-// So tasks that run to their ends without suspending take no switch of stacks each.
-func (t *task) successor() *task {
-	l := t.loop
-	if t.err != nil || t.forced > 0 || l.batch == 0 || l.nested > 0 || l.order != nil || l.debug || l.closing {
-		return nil
-	}
-	next, ok := l.ready.first().(*task)
-	if !ok || next.coro != nil || next.state != pending || next.root.req.Load() != nil {
-		return nil
-	}
-	l.take()
-	next.queued = false
-	c := t.coro
-	t.finishTask(nil)
-	next.coro = c
-	l.running = next
-	return next
 }
 
 // finishTask ends the task with what its coroutine has returned.

@@ -361,7 +361,7 @@ type process struct {
 }
 
 // RunCoroutine is the program's stack.
-func (q *process) RunCoroutine() {
+func (q *process) RunCoroutine() *coro.Coroutine {
 	p := q.program
 	opts := append(p.logging(), p.opts...)
 	seams := seam.Seams{
@@ -390,6 +390,7 @@ func (q *process) RunCoroutine() {
 	if cargo != nil {
 		cargo.landed = true
 	}
+	return nil
 }
 
 // A carried error is one that main has returned and that wraps a panic. asyncio.Run
@@ -436,9 +437,9 @@ func (q *process) turn() {
 		q.co = n.coros.Get(q)
 	}
 	n.acting = q
-	status := q.co.Resume()
+	n.coros.Resume(q.co)
 	n.acting = nil
-	if status != coro.Suspended {
+	if status := q.co.Status(); status != coro.Suspended {
 		q.ended(status)
 	}
 }
@@ -534,7 +535,7 @@ func (m *machine) Wait(d time.Duration, external bool, poll func(time.Duration) 
 		q.net.after(d, &q.alarm, q)
 	}
 	q.parked = true
-	q.co.Suspend()
+	q.net.coros.Suspend()
 	q.external = false
 	switch {
 	case q.over && q.net.endless != nil:

@@ -54,7 +54,7 @@ func BenchmarkSwitch(b *testing.B) {
 		var p coro.Pool
 		defer p.Close()
 		end := false
-		c := get(&p, func(c *coro.Coroutine) {
+		c := get(&p, func(c *stack) {
 			for !end {
 				c.Suspend()
 			}
@@ -64,7 +64,7 @@ func BenchmarkSwitch(b *testing.B) {
 		}
 		end = true
 		c.Resume()
-		p.Put(c)
+		c.put()
 	})
 }
 
@@ -81,7 +81,7 @@ func benchmarkBody(b *testing.B, max int) {
 		e := new(empty)
 		for b.Loop() {
 			c := p.Get(e)
-			c.Resume()
+			p.Resume(c)
 			p.Put(c)
 		}
 	})

@@ -20,19 +20,35 @@ import (
 // body makes a coro.Body of a function that is told its coroutine. It suspends before
 // it calls that, so that several can be made at once.
 type body struct {
-	c *coro.Coroutine
-	f func(c *coro.Coroutine)
+	c *stack
+	f func(c *stack)
 }
 
-func (b *body) RunCoroutine() {
+func (b *body) RunCoroutine() *coro.Coroutine {
 	b.c.Suspend()
 	b.f(b.c)
+	return nil
 }
 
+// A stack is a coroutine with its pool.
+type stack struct {
+	*coro.Coroutine
+	p *coro.Pool
+}
+
+func (s *stack) Resume() coro.Status {
+	s.p.Resume(s.Coroutine)
+	return s.Status()
+}
+
+func (s *stack) Suspend() { s.p.Suspend() }
+
+func (s *stack) put() { s.p.Put(s.Coroutine) }
+
 // get starts a coroutine of p that runs f once it is resumed.
-func get(p *coro.Pool, f func(c *coro.Coroutine)) *coro.Coroutine {
+func get(p *coro.Pool, f func(c *stack)) *stack {
 	b := &body{f: f}
-	b.c = p.Get(b)
+	b.c = &stack{p.Get(b), p}
 	if s := b.c.Resume(); s != coro.Suspended {
 		panic(s)
 	}
@@ -75,7 +91,7 @@ func waitGoroutines(t *testing.T, want int) {
 }
 
 // resume resumes c and checks the status.
-func resume(t *testing.T, c *coro.Coroutine, want coro.Status) {
+func resume(t *testing.T, c *stack, want coro.Status) {
 	t.Helper()
 	if got := c.Resume(); got != want {
 		v, stack := c.Panic()
@@ -98,7 +114,7 @@ func mustPanic(t *testing.T, want string, f func()) {
 func TestSuspendAndFinish(t *testing.T) {
 	run(t, func(t *testing.T, p *coro.Pool) {
 		var log []string
-		c := get(p, func(c *coro.Coroutine) {
+		c := get(p, func(c *stack) {
 			for i := range 3 {
 				log = append(log, fmt.Sprint("in ", i))
 				c.Suspend()
@@ -114,7 +130,7 @@ func TestSuspendAndFinish(t *testing.T) {
 		if !slices.Equal(log, want) {
 			t.Errorf("order = %v, want %v", log, want)
 		}
-		p.Put(c)
+		c.put()
 	})
 }
 
@@ -122,7 +138,7 @@ func TestSuspendDeepInTheStack(t *testing.T) {
 	run(t, func(t *testing.T, p *coro.Pool) {
 		const depth = 10_000
 		var sum int
-		c := get(p, func(c *coro.Coroutine) { sum = down(c, depth) })
+		c := get(p, func(c *stack) { sum = down(c, depth) })
 		for range depth {
 			resume(t, c, coro.Suspended)
 		}
@@ -130,12 +146,12 @@ func TestSuspendDeepInTheStack(t *testing.T) {
 		if want := depth * (depth + 1) / 2; sum != want {
 			t.Errorf("sum = %d, want %d", sum, want)
 		}
-		p.Put(c)
+		c.put()
 	})
 }
 
 // down calls itself n deep and suspends at each level on the way.
-func down(c *coro.Coroutine, n int) int {
+func down(c *stack, n int) int {
 	if n == 0 {
 		return 0
 	}
@@ -146,9 +162,9 @@ func down(c *coro.Coroutine, n int) int {
 func TestNestedResume(t *testing.T) {
 	run(t, func(t *testing.T, p *coro.Pool) {
 		var log []string
-		var inner *coro.Coroutine
-		outer := get(p, func(outer *coro.Coroutine) {
-			inner = get(p, func(inner *coro.Coroutine) {
+		var inner *stack
+		outer := get(p, func(outer *stack) {
+			inner = get(p, func(inner *stack) {
 				log = append(log, "inner 1")
 				inner.Suspend()
 				log = append(log, "inner 2")
@@ -168,8 +184,8 @@ func TestNestedResume(t *testing.T) {
 		if !slices.Equal(log, want) {
 			t.Errorf("order = %v, want %v", log, want)
 		}
-		p.Put(inner)
-		p.Put(outer)
+		inner.put()
+		outer.put()
 	})
 }
 
@@ -180,7 +196,7 @@ func TestNestedDeep(t *testing.T) {
 		ended := 0
 		var start func(n int)
 		start = func(n int) {
-			c := get(p, func(c *coro.Coroutine) {
+			c := get(p, func(c *stack) {
 				if n > 1 {
 					start(n - 1)
 					start(n / 2)
@@ -190,7 +206,7 @@ func TestNestedDeep(t *testing.T) {
 			if s := c.Resume(); s != coro.Finished {
 				t.Errorf("Resume at depth %d = %v, want finished", n, s)
 			}
-			p.Put(c)
+			c.put()
 		}
 		start(16)
 		if got := p.Idle(); got != 16 {
@@ -206,20 +222,20 @@ func TestNestedDeep(t *testing.T) {
 // notice nothing but the status.
 func TestNestedEndings(t *testing.T) {
 	run(t, func(t *testing.T, p *coro.Pool) {
-		outer := get(p, func(outer *coro.Coroutine) {
+		outer := get(p, func(outer *stack) {
 			for _, test := range []struct {
-				f    func(*coro.Coroutine)
+				f    func(*stack)
 				want coro.Status
 			}{
-				{func(*coro.Coroutine) {}, coro.Finished},
-				{func(*coro.Coroutine) { panic("inner") }, coro.Panicked},
-				{func(*coro.Coroutine) { runtime.Goexit() }, coro.Exited},
+				{func(*stack) {}, coro.Finished},
+				{func(*stack) { panic("inner") }, coro.Panicked},
+				{func(*stack) { runtime.Goexit() }, coro.Exited},
 			} {
 				inner := get(p, test.f)
 				if got := inner.Resume(); got != test.want {
 					t.Errorf("nested Resume = %v, want %v", got, test.want)
 				}
-				p.Put(inner)
+				inner.put()
 				outer.Suspend()
 			}
 		})
@@ -227,7 +243,7 @@ func TestNestedEndings(t *testing.T) {
 			resume(t, outer, coro.Suspended)
 		}
 		resume(t, outer, coro.Finished)
-		p.Put(outer)
+		outer.put()
 	})
 }
 
@@ -236,7 +252,7 @@ func explode(v any) { panic(v) }
 func TestPanic(t *testing.T) {
 	cause := errors.New("boom")
 	run(t, func(t *testing.T, p *coro.Pool) {
-		c := get(p, func(c *coro.Coroutine) {
+		c := get(p, func(c *stack) {
 			c.Suspend()
 			explode(cause)
 		})
@@ -252,7 +268,7 @@ func TestPanic(t *testing.T) {
 		if !bytes.Contains(stack, []byte("coro_test.explode(")) {
 			t.Errorf("stack does not name the function that panicked:\n%s", stack)
 		}
-		p.Put(c)
+		c.put()
 		if v, stack := c.Panic(); v != nil || stack != nil {
 			t.Errorf("Panic after Put = %v, %q", v, stack)
 		}
@@ -265,7 +281,7 @@ func TestPanic(t *testing.T) {
 
 func TestPanicOfTheRuntime(t *testing.T) {
 	run(t, func(t *testing.T, p *coro.Pool) {
-		c := get(p, func(*coro.Coroutine) {
+		c := get(p, func(*stack) {
 			var m map[string]int
 			m["x"] = 1
 		})
@@ -273,7 +289,7 @@ func TestPanicOfTheRuntime(t *testing.T) {
 		if v, _ := c.Panic(); !isRuntimeError(v) {
 			t.Errorf("panic value = %v, want a runtime.Error", v)
 		}
-		p.Put(c)
+		c.put()
 	})
 }
 
@@ -281,7 +297,7 @@ func isRuntimeError(v any) bool { _, ok := v.(runtime.Error); return ok }
 
 func testPanicNil(t *testing.T) {
 	run(t, func(t *testing.T, p *coro.Pool) {
-		c := get(p, func(*coro.Coroutine) { explode(nil) })
+		c := get(p, func(*stack) { explode(nil) })
 		resume(t, c, coro.Panicked)
 		v, stack := c.Panic()
 		if _, ok := v.(*runtime.PanicNilError); !ok {
@@ -290,7 +306,7 @@ func testPanicNil(t *testing.T) {
 		if !bytes.Contains(stack, []byte("coro_test.explode(")) {
 			t.Errorf("stack does not name the function that panicked:\n%s", stack)
 		}
-		p.Put(c)
+		c.put()
 	})
 }
 
@@ -305,7 +321,7 @@ func TestPanicNilUnseen(t *testing.T) {
 func TestPanicAndSuspendWhileUnwinding(t *testing.T) {
 	run(t, func(t *testing.T, p *coro.Pool) {
 		var log []string
-		c := get(p, func(c *coro.Coroutine) {
+		c := get(p, func(c *stack) {
 			defer func() {
 				c.Suspend()
 				log = append(log, "outer")
@@ -326,13 +342,13 @@ func TestPanicAndSuspendWhileUnwinding(t *testing.T) {
 		if v, _ := c.Panic(); v != "second" {
 			t.Errorf("panic value = %v, want second", v)
 		}
-		p.Put(c)
+		c.put()
 	})
 }
 
 func TestPanicRecoveredInTheBody(t *testing.T) {
 	run(t, func(t *testing.T, p *coro.Pool) {
-		c := get(p, func(c *coro.Coroutine) {
+		c := get(p, func(c *stack) {
 			func() {
 				defer func() {
 					c.Suspend()
@@ -348,7 +364,7 @@ func TestPanicRecoveredInTheBody(t *testing.T) {
 		if v, stack := c.Panic(); v != nil || stack != nil {
 			t.Errorf("Panic = %v, %q, want nothing", v, stack)
 		}
-		p.Put(c)
+		c.put()
 	})
 }
 
@@ -357,7 +373,7 @@ func goexit() { runtime.Goexit() }
 func TestGoexit(t *testing.T) {
 	run(t, func(t *testing.T, p *coro.Pool) {
 		deferred := false
-		c := get(p, func(c *coro.Coroutine) {
+		c := get(p, func(c *stack) {
 			defer func() { deferred = true }()
 			c.Suspend()
 			goexit()
@@ -370,7 +386,7 @@ func TestGoexit(t *testing.T) {
 		if v, stack := c.Panic(); v != nil || stack != nil {
 			t.Errorf("Panic = %v, %q, want nothing", v, stack)
 		}
-		p.Put(c)
+		c.put()
 		if n := p.Idle(); n != 0 {
 			t.Errorf("Idle = %d, want 0: what exited cannot be kept", n)
 		}
@@ -380,23 +396,23 @@ func TestGoexit(t *testing.T) {
 func TestGoexitAtOnce(t *testing.T) {
 	run(t, func(t *testing.T, p *coro.Pool) {
 		for range 100 {
-			c := get(p, func(*coro.Coroutine) { runtime.Goexit() })
+			c := get(p, func(*stack) { runtime.Goexit() })
 			resume(t, c, coro.Exited)
-			p.Put(c)
+			c.put()
 		}
 	})
 }
 
 func TestGoexitInAReusedCoroutine(t *testing.T) {
 	run(t, func(t *testing.T, p *coro.Pool) {
-		for i, f := range []func(*coro.Coroutine){
-			func(*coro.Coroutine) {},
-			func(*coro.Coroutine) { panic("boom") },
-			func(*coro.Coroutine) { runtime.Goexit() },
+		for i, f := range []func(*stack){
+			func(*stack) {},
+			func(*stack) { panic("boom") },
+			func(*stack) { runtime.Goexit() },
 		} {
 			c := get(p, f)
 			resume(t, c, []coro.Status{coro.Finished, coro.Panicked, coro.Exited}[i])
-			p.Put(c)
+			c.put()
 		}
 	})
 }
@@ -407,8 +423,8 @@ func TestGoexitAndSuspendWhileUnwinding(t *testing.T) {
 	run(t, func(t *testing.T, p *coro.Pool) {
 		const depth = 50
 		ran := 0
-		var deeper func(c *coro.Coroutine, n int)
-		deeper = func(c *coro.Coroutine, n int) {
+		var deeper func(c *stack, n int)
+		deeper = func(c *stack, n int) {
 			defer func() {
 				c.Suspend()
 				ran++
@@ -418,7 +434,7 @@ func TestGoexitAndSuspendWhileUnwinding(t *testing.T) {
 			}
 			deeper(c, n-1)
 		}
-		c := get(p, func(c *coro.Coroutine) { deeper(c, depth) })
+		c := get(p, func(c *stack) { deeper(c, depth) })
 		for range depth {
 			resume(t, c, coro.Suspended)
 		}
@@ -426,7 +442,7 @@ func TestGoexitAndSuspendWhileUnwinding(t *testing.T) {
 		if ran != depth {
 			t.Errorf("%d deferred functions ran, want %d", ran, depth)
 		}
-		p.Put(c)
+		c.put()
 	})
 }
 
@@ -435,13 +451,13 @@ func TestGoexitAndSuspendWhileUnwinding(t *testing.T) {
 func TestGoexitMixedWithPanic(t *testing.T) {
 	for _, test := range []struct {
 		name  string
-		f     func(*coro.Coroutine)
+		f     func(*stack)
 		want  coro.Status
 		value any
 	}{
 		{
 			name: "goexit during a panic, which it calls off",
-			f: func(*coro.Coroutine) {
+			f: func(*stack) {
 				defer runtime.Goexit()
 				panic("lost")
 			},
@@ -449,7 +465,7 @@ func TestGoexitMixedWithPanic(t *testing.T) {
 		},
 		{
 			name: "panic during goexit",
-			f: func(*coro.Coroutine) {
+			f: func(*stack) {
 				defer func() { panic("late") }()
 				runtime.Goexit()
 			},
@@ -458,7 +474,7 @@ func TestGoexitMixedWithPanic(t *testing.T) {
 		},
 		{
 			name: "panic during goexit, recovered",
-			f: func(*coro.Coroutine) {
+			f: func(*stack) {
 				defer func() { recover() }()
 				defer func() { panic("late") }()
 				runtime.Goexit()
@@ -467,7 +483,7 @@ func TestGoexitMixedWithPanic(t *testing.T) {
 		},
 		{
 			name: "goexit after a recovered panic",
-			f: func(*coro.Coroutine) {
+			f: func(*stack) {
 				func() {
 					defer func() { recover() }()
 					panic("early")
@@ -484,7 +500,7 @@ func TestGoexitMixedWithPanic(t *testing.T) {
 				if v, _ := c.Panic(); fmt.Sprint(v) != fmt.Sprint(test.value) {
 					t.Errorf("panic value = %v, want %v", v, test.value)
 				}
-				p.Put(c)
+				c.put()
 				if test.want == coro.Exited && p.Idle() != 0 {
 					t.Error("a coroutine that has exited was kept")
 				}
@@ -497,28 +513,28 @@ func TestGoexitMixedWithPanic(t *testing.T) {
 func TestFailNow(t *testing.T) {
 	run(t, func(t *testing.T, p *coro.Pool) {
 		inner := new(testing.T)
-		c := get(p, func(*coro.Coroutine) { inner.FailNow() })
+		c := get(p, func(*stack) { inner.FailNow() })
 		resume(t, c, coro.Exited)
 		if !inner.Failed() {
 			t.Error("the inner test did not fail")
 		}
-		p.Put(c)
+		c.put()
 	})
 }
 
 func TestMisuse(t *testing.T) {
 	run(t, func(t *testing.T, p *coro.Pool) {
-		c := get(p, func(c *coro.Coroutine) {
-			mustPanic(t, "next called again", func() { c.Resume() })
+		c := get(p, func(c *stack) {
+			mustPanic(t, "is running", func() { c.Resume() })
 			c.Suspend()
 		})
 		resume(t, c, coro.Suspended)
-		mustPanic(t, "has not ended", func() { p.Put(c) })
-		mustPanic(t, "yield called again", func() { c.Suspend() })
+		mustPanic(t, "has not ended", func() { c.put() })
+		mustPanic(t, "outside", func() { c.Suspend() })
 		resume(t, c, coro.Finished)
 		mustPanic(t, "has ended", func() { c.Resume() })
-		p.Put(c)
-		mustPanic(t, "put before", func() { p.Put(c) })
+		c.put()
+		mustPanic(t, "put before", func() { c.put() })
 		mustPanic(t, "has ended", func() { c.Resume() })
 	})
 }
@@ -543,7 +559,7 @@ func TestStatusString(t *testing.T) {
 func TestThreadLock(t *testing.T) {
 	const env = "CORO_TEST_THREAD_LOCK"
 	if os.Getenv(env) != "" {
-		c := get(new(coro.Pool), func(*coro.Coroutine) {})
+		c := get(new(coro.Pool), func(*stack) {})
 		runtime.LockOSThread()
 		defer func() { recover() }()
 		c.Resume()
@@ -573,13 +589,13 @@ func TestNothingKept(t *testing.T) {
 			run(t, func(t *testing.T, p *coro.Pool) {
 				ballast := new([1024]byte)
 				gone := weak.Make(ballast)
-				c := get(p, func(c *coro.Coroutine) {
+				c := get(p, func(c *stack) {
 					c.Suspend()
 					test.end(ballast)
 				})
 				resume(t, c, coro.Suspended)
 				resume(t, c, test.want)
-				p.Put(c)
+				c.put()
 				for range 10 {
 					runtime.GC()
 				}

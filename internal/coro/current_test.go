@@ -56,8 +56,8 @@ func TestCurrentOfCoroutines(t *testing.T) {
 	run(t, func(t *testing.T, p *coro.Pool) {
 		needCurrent(t)
 		owner := coro.Current()
-		ids := make(map[*coro.Coroutine]uintptr)
-		inside := func(c *coro.Coroutine) {
+		ids := make(map[*stack]uintptr)
+		inside := func(c *stack) {
 			for range 3 {
 				if got, known := coro.Current(), ids[c]; known != 0 && got != known {
 					t.Errorf("Current changed from %#x to %#x", known, got)
@@ -79,14 +79,14 @@ func TestCurrentOfCoroutines(t *testing.T) {
 		}
 		resume(t, a, coro.Finished)
 		resume(t, b, coro.Finished)
-		p.Put(a)
-		p.Put(b)
+		a.put()
+		b.put()
 
 		again := get(p, inside) // one that was kept has its goroutine still
 		for range 3 {
 			resume(t, again, coro.Suspended)
 		}
 		resume(t, again, coro.Finished)
-		p.Put(again)
+		again.put()
 	})
 }

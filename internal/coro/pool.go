@@ -20,10 +20,13 @@ type Pool struct {
 	idle   []*Coroutine // the last one is the next to be used: its stack is warm
 	closed bool
 
-	// What the bottom frame needs at the first Resume after Get.
-	main   func(yield func(struct{}) bool) // the bottom frame; see bottom
-	coming *Coroutine                      // a new one; nil if it is not new
-	body   Body
+	owner   Coroutine  // the owner's stack
+	running *Coroutine // whose stack runs now
+	resumer *Coroutine // who waits in Resume
+	ending  *Coroutine // see makeRoom; nil but for a moment
+
+	main func(yield func(struct{}) bool) // the bottom frame; see bottom
+	body Body                            // what the first Resume after Get starts
 }
 
 // Get returns a coroutine, an idle one or a new one if there is none, whose first
@@ -38,7 +41,6 @@ func (p *Pool) Get(b Body) *Coroutine {
 		c.status = Suspended
 	} else {
 		c = p.newCoroutine()
-		p.coming = c
 	}
 	p.body = b
 	return c
@@ -48,8 +50,10 @@ func (p *Pool) Get(b Body) *Coroutine {
 func (p *Pool) newCoroutine() *Coroutine {
 	if p.main == nil {
 		p.main = p.bottom()
+		p.running = &p.owner
 	}
 	c := new(Coroutine)
+	c.at, c.holds = c, c
 	// Nobody needs the function that stops it: it ends when it is resumed without a body.
 	c.next, _ = iter.Pull(p.main)
 	return c
@@ -69,10 +73,18 @@ func (p *Pool) Put(c *Coroutine) {
 	}
 	crashed := c.status != Finished
 	c.status, c.panic = idle, nil
-	if crashed || p.closed || len(p.idle) >= p.max() {
-		c.end(crashed)
+	if crashed || !p.Keeps() {
+		p.end(c)
 		return
 	}
+	p.keep(c)
+}
+
+// keep is not inlined, so that the bottom frame of a million stacks is small.
+//
+//go:noinline
+func (p *Pool) keep(c *Coroutine) {
+	c.status = idle
 	p.idle = append(p.idle, c)
 }
 
@@ -81,10 +93,13 @@ func (p *Pool) Put(c *Coroutine) {
 func (p *Pool) Close() {
 	p.closed = true
 	for _, c := range p.idle {
-		c.end(false)
+		p.end(c)
 	}
 	p.idle = nil
 }
+
+// Keeps reports whether p keeps the next coroutine whose body returns.
+func (p *Pool) Keeps() bool { return !p.closed && len(p.idle) < p.max() }
 
 // Idle returns how many coroutines the pool keeps.
 func (p *Pool) Idle() int {

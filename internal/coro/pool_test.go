@@ -11,21 +11,21 @@ import (
 
 func TestPoolReuse(t *testing.T) {
 	run(t, func(t *testing.T, p *coro.Pool) {
-		a := get(p, func(*coro.Coroutine) {})
-		b := get(p, func(*coro.Coroutine) {})
-		if a == b {
+		a := get(p, func(*stack) {})
+		b := get(p, func(*stack) {})
+		if a.Coroutine == b.Coroutine {
 			t.Fatal("Get used one coroutine twice")
 		}
 		resume(t, a, coro.Finished)
 		resume(t, b, coro.Finished)
-		p.Put(a)
-		p.Put(b)
+		a.put()
+		b.put()
 		if n := p.Idle(); n != 2 {
 			t.Errorf("Idle = %d, want 2", n)
 		}
 		ran := false
-		c := get(p, func(*coro.Coroutine) { ran = true })
-		if c != b {
+		c := get(p, func(*stack) { ran = true })
+		if c.Coroutine != b.Coroutine {
 			t.Error("Get did not use the coroutine that was put last")
 		}
 		if n := p.Idle(); n != 1 {
@@ -35,7 +35,7 @@ func TestPoolReuse(t *testing.T) {
 		if !ran {
 			t.Error("the second body did not run")
 		}
-		p.Put(c)
+		c.put()
 	})
 }
 
@@ -50,14 +50,14 @@ func TestPoolBound(t *testing.T) {
 		run(t, func(t *testing.T, p *coro.Pool) {
 			p.Max = test.max
 			baseline := runtime.NumGoroutine()
-			var all []*coro.Coroutine
+			var all []*stack
 			for range test.use {
-				c := get(p, func(*coro.Coroutine) {})
+				c := get(p, func(*stack) {})
 				resume(t, c, coro.Finished)
 				all = append(all, c)
 			}
 			for _, c := range all {
-				p.Put(c)
+				c.put()
 			}
 			if n := p.Idle(); n != test.want {
 				t.Errorf("Max %d: Idle = %d, want %d", test.max, n, test.want)
@@ -70,25 +70,25 @@ func TestPoolBound(t *testing.T) {
 func TestPoolClose(t *testing.T) {
 	run(t, func(t *testing.T, p *coro.Pool) {
 		baseline := runtime.NumGoroutine()
-		kept := get(p, func(*coro.Coroutine) {})
-		late := get(p, func(c *coro.Coroutine) { c.Suspend() })
+		kept := get(p, func(*stack) {})
+		late := get(p, func(c *stack) { c.Suspend() })
 		resume(t, kept, coro.Finished)
 		resume(t, late, coro.Suspended)
-		p.Put(kept)
+		kept.put()
 		p.Close()
 		p.Close()
 		waitGoroutines(t, baseline+1)
 
 		resume(t, late, coro.Finished)
-		p.Put(late)
+		late.put()
 		if n := p.Idle(); n != 0 {
 			t.Errorf("Idle = %d, want 0", n)
 		}
 		waitGoroutines(t, baseline)
 
-		after := get(p, func(*coro.Coroutine) {})
+		after := get(p, func(*stack) {})
 		resume(t, after, coro.Finished)
-		p.Put(after)
+		after.put()
 		waitGoroutines(t, baseline)
 	})
 }
@@ -99,9 +99,9 @@ func TestPoolManySuspended(t *testing.T) {
 	run(t, func(t *testing.T, p *coro.Pool) {
 		const n = 1000
 		sum := 0
-		all := make([]*coro.Coroutine, n)
+		all := make([]*stack, n)
 		for i := range all {
-			all[i] = get(p, func(c *coro.Coroutine) {
+			all[i] = get(p, func(c *stack) {
 				c.Suspend()
 				sum += i
 			})
@@ -110,7 +110,7 @@ func TestPoolManySuspended(t *testing.T) {
 		for i := range all {
 			c := all[i*7%n]
 			resume(t, c, coro.Finished)
-			p.Put(c)
+			c.put()
 		}
 		if want := n * (n - 1) / 2; sum != want {
 			t.Errorf("sum = %d, want %d", sum, want)
@@ -121,4 +121,4 @@ func TestPoolManySuspended(t *testing.T) {
 // empty is a body that ends at once.
 type empty struct{}
 
-func (*empty) RunCoroutine() {}
+func (*empty) RunCoroutine() *coro.Coroutine { return nil }
