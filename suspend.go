@@ -178,7 +178,7 @@ func (t *task) next() *coro.Coroutine {
 		return l.coros.Resumer()
 	}
 	if t.own.far {
-		return l.neighbour(t)
+		return l.neighbour()
 	}
 	l.running = nil
 	next := l.nextTask()
@@ -201,7 +201,7 @@ func (l *EventLoop) handsOver() bool {
 // neighbour is next of a task that waits for the network, perhaps for long: it uses
 // little stack, and so begins no pass and no task. Otherwise a connection's stack would
 // take 4 KB in place of 2.
-func (l *EventLoop) neighbour(t *task) *coro.Coroutine {
+func (l *EventLoop) neighbour() *coro.Coroutine {
 	if l.batch == 0 {
 		return l.coros.Resumer()
 	}
@@ -245,22 +245,6 @@ func (t *task) suspends() {
 	if w, ok := t.loop.order.(seam.Witness); ok {
 		w.Suspends(t.self)
 	}
-}
-
-// nextIfTask returns the task whose turn it is, nil if it is not a task's turn. It
-// begins the next pass if this one is over.
-func (l *EventLoop) nextIfTask() *task {
-	if l.batch == 0 && !l.nextBatch() {
-		return nil
-	}
-	t, _ := l.ready.first().(*task)
-	return t
-}
-
-// take removes the first runnable of this pass, and returns it.
-func (l *EventLoop) take() runnable {
-	l.batch--
-	return l.ready.pop()
 }
 
 // unlisten leaves the bridge that listen has put up, if it has.

@@ -405,7 +405,11 @@ func (s *taskStack) RunCoroutine() (next *coro.Coroutine) {
 		}
 		c := t.coro
 		t.finishTask(nil)
-		next := l.nextTask()
+		l.running = nil
+		var next *task
+		if l.batch > 0 || l.listening == 0 { // to poll takes a larger stack, which would stay
+			next = l.nextTask()
+		}
 		if next == nil {
 			l.running = t
 			return l.coros.Resumer()
