@@ -229,10 +229,11 @@ func (t *task) suspends() {
 	}
 }
 
-// nextIfTask returns the task whose turn it is, nil if it is not a task's turn. It
-// begins the next pass if this one is over.
+// nextIfTask returns the task whose turn it is, nil if it is not a task's turn, or if
+// its step has to be timed since it was switched to debug mode. It begins the next pass
+// if this one is over.
 func (l *EventLoop) nextIfTask() *task {
-	if l.batch == 0 && !l.nextBatch() {
+	if l.debug || l.batch == 0 && !l.nextBatch() {
 		return nil
 	}
 	t, _ := l.ready.first().(*task)
