@@ -56,3 +56,62 @@ func TestCloseFails(t *testing.T) {
 		t.Error(s)
 	}
 }
+
+// TestPollFailsOnce: however busy the loop is, the error ends the run, which then can be
+// taken up again.
+func TestPollFailsOnce(t *testing.T) {
+	needDescriptors(t)
+	const turns = 100
+	for name, spin := range map[string]func(ctx context.Context, turn func() bool) error{
+		"while a task yields": func(ctx context.Context, turn func() bool) error {
+			for turn() {
+				if err := asyncio.Yield(ctx); err != nil {
+					return err
+				}
+			}
+			return nil
+		},
+		"while callbacks queue callbacks": func(ctx context.Context, turn func() bool) error {
+			over := asyncio.NewFuture[int](ctx)
+			var again func()
+			again = func() {
+				if turn() {
+					over.Loop().CallSoon(again)
+				} else {
+					over.SetResult(0)
+				}
+			}
+			again()
+			return over.Wait(ctx)
+		},
+	} {
+		t.Run(name, func(t *testing.T) {
+			leavesNothing(t)
+			fails := false
+			loop := asyncio.NewEventLoop(withFailingPoll(func() bool {
+				failed := fails
+				fails = false
+				return failed
+			}))
+			defer loop.Close()
+			r, _ := pipe(t)
+			expectError(t, loop.AddReader(r, func() {}), nil) // there is something to poll
+			n := 0
+			main := asyncio.Go(loop.Context(context.Background()), func(ctx context.Context) error {
+				return spin(ctx, func() bool {
+					n++
+					fails = n == turns/2
+					return n < turns
+				})
+			})
+			expectError(t, loop.RunUntilComplete(main), errPoll)
+			if n != turns/2 {
+				t.Errorf("the run has ended after %d turns", n)
+			}
+			expectError(t, loop.RunUntilComplete(main), nil)
+			if n != turns {
+				t.Errorf("%d turns", n)
+			}
+		})
+	}
+}
