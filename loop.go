@@ -628,7 +628,8 @@ func (l *EventLoop) nextBatch() bool {
 	if l.ready.count == 0 || l.stopping || l.single || l.closing {
 		return false
 	}
-	if l.failed = l.collect(0); l.failed != nil {
+	if err := l.collect(0); err != nil {
+		l.failed = err
 		return false
 	}
 	l.batch = l.ready.count
