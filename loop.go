@@ -79,6 +79,7 @@ type EventLoop struct {
 	batch     int                  // callbacks of this pass that have not run yet
 	nested    int                  // eager first steps that are under way
 	single    bool                 // the run is over after this pass
+	failed    error                // of a nextBatch; the next pass returns it
 	busy      uint                 // passes that did not wait
 	gaveWay   time.Time            // when other goroutines had their last turn because of that
 	watched   map[int]seam.Handler // the *descriptor of each one that is watched for others
@@ -431,6 +432,10 @@ func (l *EventLoop) pass(atMost time.Duration) error {
 // collect is the first half of a pass: it queues what has become ready, waiting for
 // that if nothing is queued.
 func (l *EventLoop) collect(atMost time.Duration) error {
+	if err := l.failed; err != nil {
+		l.failed = nil
+		return err
+	}
 	if l.tape != nil && !l.closing {
 		if err := l.tape.Err(); err != nil {
 			return err
@@ -528,7 +533,7 @@ const often = 64
 
 func (l *EventLoop) giveWayNow() error {
 	if err := l.mayGoOn(often, 0); err != nil {
-		l.busy-- // whoever comes next is told, too
+		l.busy-- // the next run is told at once, too
 		return err
 	}
 	if runtime.GOMAXPROCS(0) > 1 {
@@ -619,7 +624,11 @@ type culprit interface {
 // Whoever runs the callbacks of a pass goes on with those of the next one by it, instead
 // of leaving and coming back.
 func (l *EventLoop) nextBatch() bool {
-	if l.ready.count == 0 || l.stopping || l.single || l.closing || l.collect(0) != nil {
+	if l.ready.count == 0 || l.stopping || l.single || l.closing {
+		return false
+	}
+	if err := l.collect(0); err != nil {
+		l.failed = err
 		return false
 	}
 	l.batch = l.ready.count

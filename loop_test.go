@@ -492,6 +492,23 @@ func TestDebug(t *testing.T) {
 			t.Errorf("log %q", &log)
 		}
 	})
+	t.Run("a task switches to debug mode while another one waits", func(t *testing.T) {
+		var log strings.Builder
+		loop := newLoop(t, asyncio.WithLogger(textLogger(&log)), asyncio.WithDebug(false))
+		loop.SetSlowCallbackDuration(time.Millisecond)
+		main := asyncio.Go(loop.Context(context.Background()), func(ctx context.Context) error {
+			return asyncio.Go(ctx, func(ctx context.Context) error {
+				loop.SetDebug(true)
+				asyncio.Yield(ctx)
+				time.Sleep(2 * time.Millisecond)
+				return nil
+			}, asyncio.WithName("tardy")).Wait(ctx)
+		})
+		expectError(t, loop.RunUntilComplete(main), nil)
+		if s := log.String(); !strings.Contains(s, "slow callback") || !strings.Contains(s, "tardy") {
+			t.Errorf("log %q", s)
+		}
+	})
 	t.Run("TASK-105 where a task was created", func(t *testing.T) {
 		var r reports
 		asynciotest.Run(t, func(ctx context.Context) error {

@@ -87,10 +87,11 @@ func (l *EventLoop) waitsForMe() bool {
 // for l now, or it has run l. The runtime ends the process if the goroutine is not
 // locked to the same thread. So the thread is asked, too: where the platform does not
 // tell goroutines apart, or takes this one for one that has ended, it makes the
-// difference.
+// difference. After Close the thread is not locked any more, and a Close that has failed
+// may have left tasks suspended.
 func (l *EventLoop) mayResume() bool {
 	g, me := l.g.Load(), coro.Current()
-	if g != me && (g != 0 || l.home.Load() != me) {
+	if l.closed.Load() || g != me && (g != 0 || l.home.Load() != me) {
 		return false
 	}
 	id := thread.ID()

@@ -1,0 +1,117 @@
+// Tests of a poll that fails: the run ends with its error, and what a Close that has
+// failed leaves suspended can still be described.
+
+package asyncio_test
+
+import (
+	"context"
+	"errors"
+	"strings"
+	"testing"
+	"time"
+
+	"github.com/goasyncio/asyncio"
+	"github.com/goasyncio/asyncio/internal/seam"
+	"github.com/goasyncio/asyncio/internal/sock"
+)
+
+var errPoll = errors.New("the poll has failed")
+
+// A failingNetwork fails to poll when it is told to.
+type failingNetwork struct {
+	*sock.Network
+	fails func() bool
+}
+
+func (n failingNetwork) Wait(d time.Duration) (bool, error) {
+	if n.fails() {
+		return false, errPoll
+	}
+	return n.Network.Wait(d)
+}
+
+func withFailingPoll(fails func() bool) asyncio.LoopOption {
+	return seam.LoopOption(seam.Seams{NewNetwork: func() (seam.Network, error) {
+		n, err := sock.New()
+		return failingNetwork{n, fails}, err
+	}}).(asyncio.LoopOption)
+}
+
+// TestCloseFails leaves a task suspended, whose stack nobody can ask for any more.
+func TestCloseFails(t *testing.T) {
+	needDescriptors(t)
+	fails := false
+	loop := asyncio.NewEventLoop(withFailingPoll(func() bool { return fails }))
+	ctx := loop.Context(context.Background())
+	stubborn := asyncio.Go(ctx, func(ctx context.Context) error {
+		asyncio.Sleep(ctx, time.Hour)
+		return asyncio.Sleep(asyncio.CleanupContext(ctx), time.Hour)
+	})
+	expectError(t, loop.RunUntilComplete(asyncio.Go(ctx, func(ctx context.Context) error {
+		return asyncio.Sleep(ctx, time.Millisecond)
+	})), nil)
+	fails = true
+	expectError(t, loop.Close(), errPoll)
+	if s := stubborn.String(); !strings.Contains(s, "sleeps") {
+		t.Error(s)
+	}
+}
+
+// TestPollFailsOnce: however busy the loop is, the error ends the run, which then can be
+// taken up again.
+func TestPollFailsOnce(t *testing.T) {
+	needDescriptors(t)
+	const turns = 100
+	for name, spin := range map[string]func(ctx context.Context, turn func() bool) error{
+		"while a task yields": func(ctx context.Context, turn func() bool) error {
+			for turn() {
+				if err := asyncio.Yield(ctx); err != nil {
+					return err
+				}
+			}
+			return nil
+		},
+		"while callbacks queue callbacks": func(ctx context.Context, turn func() bool) error {
+			over := asyncio.NewFuture[int](ctx)
+			var again func()
+			again = func() {
+				if turn() {
+					over.Loop().CallSoon(again)
+				} else {
+					over.SetResult(0)
+				}
+			}
+			again()
+			return over.Wait(ctx)
+		},
+	} {
+		t.Run(name, func(t *testing.T) {
+			leavesNothing(t)
+			fails := false
+			loop := asyncio.NewEventLoop(withFailingPoll(func() bool {
+				failed := fails
+				fails = false
+				return failed
+			}))
+			defer loop.Close()
+			r, _ := pipe(t)
+			expectError(t, loop.AddReader(r, func() {}), nil) // there is something to poll
+			n := 0
+			main := asyncio.Go(loop.Context(context.Background()), func(ctx context.Context) error {
+				return spin(ctx, func() bool {
+					n++
+					fails = n == turns/2
+					return n < turns
+				})
+			})
+			expectError(t, loop.RunUntilComplete(main), errPoll)
+			if n != turns/2 {
+				t.Errorf("the run has ended after %d turns", n)
+			}
+			expectError(t, loop.RunUntilComplete(main), nil)
+			if n != turns {
+				t.Errorf("%d turns", n)
+			}
+		})
+	}
+}
