@@ -247,13 +247,31 @@ func TestNoLeaksAfterAFailure(t *testing.T) {
 	}
 }
 
+// On a host a program is named as such, and its leaks with the lines of the test alone.
+func TestNoLeaksOnAHost(t *testing.T) {
+	tb := new(leakTB)
+	n := asynciotest.NewNetwork(1)
+	p := n.Host("a").Go(func(ctx context.Context) error {
+		asyncio.Go(ctx, func(ctx context.Context) error { return asyncio.Sleep(ctx, time.Hour) })
+		return nil
+	}, asynciotest.NoLeaks(tb))
+	n.Run(t, p.Wait)
+	for _, f := range tb.cleanups {
+		f()
+	}
+	if len(tb.errors) != 1 || !strings.Contains(tb.errors[0], "the program of a simulated host has left behind:") ||
+		!strings.Contains(tb.errors[0], "TestNoLeaksOnAHost") || strings.Contains(tb.errors[0], "RunCoroutine") {
+		t.Errorf("it says %q", tb.errors)
+	}
+}
+
 func TestNoLeaksWithoutClose(t *testing.T) {
 	tb := new(leakTB)
 	loop := asyncio.NewEventLoop(asynciotest.NoLeaks(tb))
 	for _, f := range tb.cleanups {
 		f()
 	}
-	if len(tb.errors) != 1 || !strings.Contains(tb.errors[0], "never closed") {
+	if len(tb.errors) != 1 || !strings.Contains(tb.errors[0], "was never closed") {
 		t.Errorf("errors %q", tb.errors)
 	}
 	if err := loop.Close(); err != nil {

@@ -265,3 +265,6 @@ func whereOf(task asyncio.AnyTask) string {
 
 // rootPrefix is how the names of the functions of package asyncio begin.
 var rootPrefix = reflect.TypeFor[asyncio.EventLoop]().PkgPath() + "."
+
+// internalPrefix is how the names of the functions of the packages below it begin.
+var internalPrefix = reflect.TypeFor[asyncio.EventLoop]().PkgPath() + "/internal/"
