@@ -209,6 +209,7 @@ func (n *Network) Simulate(main func(ctx context.Context) error, opts ...asyncio
 	if n.over || n.running {
 		return errors.New("asynciotest: a network can be run once; make a new one")
 	}
+	checkProgram("Network.Run", main, opts)
 	if n.sim != nil {
 		if err := n.sim.begin(); err != nil {
 			return err

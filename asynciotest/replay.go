@@ -122,7 +122,13 @@ type Replaying struct {
 
 // NewReplay returns a replay of the recording in r, which is read as far as the replay
 // has come.
-func NewReplay(r io.Reader) *Replaying { return &Replaying{r: r} }
+// It panics if r is nil.
+func NewReplay(r io.Reader) *Replaying {
+	if r == nil {
+		panic("asynciotest: NewReplay: the reader is nil")
+	}
+	return &Replaying{r: r}
+}
 
 // Err returns what has ended the replay before its time, as Replay does; nil if nothing
 // has. It is called on the loop's goroutine, or after the loop was closed.
@@ -136,6 +142,9 @@ func (p *Replaying) Err() error {
 // WithReplay makes a loop run on a recording; see Replay. Making a second loop with the
 // same Replaying panics.
 func WithReplay(p *Replaying) asyncio.LoopOption {
+	if p == nil {
+		panic("asynciotest: WithReplay: the replay is nil")
+	}
 	return seam.LoopOption(seam.Seams{NewTape: func() seam.Tape {
 		if p.used.Swap(true) {
 			panic("asynciotest: a Replaying is for one loop")
