@@ -31,7 +31,7 @@ func (e *exploration) explain(o *outcome) string {
 	var b strings.Builder
 	if told.loops == 0 {
 		fmt.Fprintf(&b, "asynciotest: seed %d fails\n%s", o.seed, indent(told.log))
-		b.WriteString("No schedule was explored: this run calls neither Sim.Run nor Sim.Network, and its seed alone decides.\n")
+		b.WriteString("No schedule was explored: this run calls neither Sim.Run nor the Run of a Sim.Network, and its seed alone decides.\n")
 		fmt.Fprintf(&b, "To repeat this run:\n    %s", command(e.t.Name(), runName{seed: o.seed}))
 		return b.String()
 	}
