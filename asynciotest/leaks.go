@@ -32,7 +32,8 @@ import (
 //
 // The failure names each with the place where it was created, as the loop is in debug
 // mode. What is ready to run when main has ended may still do so. A loop that is not
-// closed by the end of the test is a failure too.
+// closed by the end of the test is a failure too. On a simulated host, what a crash or the
+// end of the network's Run has ended is no leak, but for goroutines that go on.
 //
 // It is said at the end of the test, in a function of its Cleanup, and only if nothing
 // else has failed the test: tasks that are left behind by a deadlock, or because main

@@ -265,6 +265,25 @@ func TestNoLeaksOnAHost(t *testing.T) {
 	}
 }
 
+// What a crash ends, or the end of the network, was not left behind by the program.
+func TestNoLeaksAfterACrash(t *testing.T) {
+	n := asynciotest.NewNetwork(1)
+	h := n.Host("a")
+	h.Go(func(ctx context.Context) error {
+		forgotten(ctx)
+		return new(asyncio.Event).Wait(ctx)
+	}, asynciotest.NoLeaks(t))
+	n.Run(t, func(ctx context.Context) error {
+		for range 2 {
+			if err := asyncio.Sleep(ctx, time.Second); err != nil {
+				return err
+			}
+			h.Restart()
+		}
+		return asyncio.Sleep(ctx, time.Second)
+	})
+}
+
 func TestNoLeaksWithoutClose(t *testing.T) {
 	tb := new(leakTB)
 	loop := asyncio.NewEventLoop(asynciotest.NoLeaks(tb))
@@ -294,7 +313,7 @@ func TestNoLeaksExplored(t *testing.T) {
 			t.Fatal(err)
 		}
 	})
-	if out := explored(t, "leak"); !strings.Contains(out, "task: <Task straggler pending") || !strings.Contains(out, "-asynciotest.seed=1\n") {
-		t.Errorf("it does not tell of the task:\n%s", out)
+	if out := explored(t, "leak"); !strings.Contains(out, "  asynciotest: the program run at ") || !strings.Contains(out, "task: <Task straggler pending") || !strings.Contains(out, "-asynciotest.seed=1\n") {
+		t.Errorf("it does not tell of the task, or in a place that is none:\n%s", out)
 	}
 }
