@@ -196,7 +196,7 @@ func (s *schedule) findReady() {
 // them, and failures are told by them.
 type callbackRun struct {
 	at   time.Duration
-	kind string // a seam.Kind, or "program"
+	kind string // a seam.Kind, or "host"
 	name string
 	// What follows is known in a run that is to be reported.
 	where   string // where the task goes on
