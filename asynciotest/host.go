@@ -105,7 +105,8 @@ func (h *Host) Disk() *Disk { return h.disk }
 //
 // The loop's Time is that of the network, asyncio.Now follows the clock of the host,
 // and asyncio.Rand is drawn from the seed. Options of the loop are respected, among
-// them a resolver; but the clock and the network are those of the host.
+// them a resolver; but the clock and the network are those of the host. It panics if main
+// or an option is nil.
 func (h *Host) Go(main func(ctx context.Context) error, opts ...asyncio.RunOption) *Program {
 	h.net.here("Host.Go")
 	checkProgram("Host.Go", main, opts)

@@ -138,7 +138,8 @@ func (r *Recording) Err() error {
 
 // WithRecording records what comes to a loop from outside; see Recording. It is for
 // loops on the wall clock and the real network. Making a loop panics if the Recording
-// was given to another one, or if the loop runs on a simulated network.
+// was given to another one, or if the loop runs on a simulated network; WithRecording
+// itself panics if r is nil.
 func WithRecording(r *Recording) asyncio.LoopOption {
 	if r == nil {
 		panic("asynciotest: WithRecording: the recording is nil")
