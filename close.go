@@ -45,10 +45,12 @@ func (l *EventLoop) Close() error {
 		}
 	}
 	if l.audit != nil {
-		if l.locked {
-			l.settle()
+		if !l.halted() { // a crash lets nobody tidy up
+			if l.locked {
+				l.settle()
+			}
+			l.audit.Closing(l.leftovers())
 		}
-		l.audit.Closing(l.leftovers())
 		defer l.audit.Closed()
 	}
 	if l.halted() {

@@ -246,15 +246,7 @@ func (d *Disk) caller(ctx context.Context, op string) (q *process, err error) {
 	if ctx == nil {
 		return nil, &asyncio.UsageError{Op: op, Cause: asyncio.ErrBadArgument, Text: "the context is nil"}
 	}
-	defer func() {
-		if p := recover(); p != nil {
-			usage, ok := p.(*asyncio.UsageError)
-			if !ok {
-				panic(p)
-			}
-			err = &asyncio.UsageError{Op: op, Cause: usage.Cause, Text: usage.Text}
-		}
-	}()
+	defer mistaken(op, &err)
 	m, ok := seam.ClockOf(ctx, op).(*machine)
 	if !ok || m.net != d.host.net {
 		return nil, &asyncio.UsageError{Op: op, Cause: asyncio.ErrWrongLoop, Text: "the disk belongs to a network, and the context to a loop that is not on it"}
@@ -263,6 +255,17 @@ func (d *Disk) caller(ctx context.Context, op string) (q *process, err error) {
 		return nil, &asyncio.UsageError{Op: op, Cause: asyncio.ErrOutsideTask, Text: "it may suspend; call it in a task"}
 	}
 	return (*process)(m), nil
+}
+
+// mistaken is deferred: it returns the UsageError of a panic as that of the method op.
+func mistaken(op string, err *error) {
+	switch p := recover().(type) {
+	case nil:
+	case *asyncio.UsageError:
+		*err = &asyncio.UsageError{Op: op, Cause: p.Cause, Text: p.Text}
+	default:
+		panic(p)
+	}
 }
 
 // take suspends the task for the time of an operation.

@@ -10,6 +10,7 @@ import (
 	"math"
 	"math/rand/v2"
 	"net/netip"
+	"slices"
 	"strings"
 	"sync/atomic"
 	"time"
@@ -104,9 +105,11 @@ func (h *Host) Disk() *Disk { return h.disk }
 //
 // The loop's Time is that of the network, asyncio.Now follows the clock of the host,
 // and asyncio.Rand is drawn from the seed. Options of the loop are respected, among
-// them a resolver; but the clock and the network are those of the host.
+// them a resolver; but the clock and the network are those of the host. It panics if main
+// or an option is nil.
 func (h *Host) Go(main func(ctx context.Context) error, opts ...asyncio.RunOption) *Program {
 	h.net.here("Host.Go")
+	checkProgram("Host.Go", main, opts)
 	return h.start(fmt.Sprintf("program %d", h.count()+1), main, opts)
 }
 
@@ -121,10 +124,17 @@ func (h *Host) count() int {
 	return c
 }
 
-func (h *Host) start(name string, main func(ctx context.Context) error, opts []asyncio.RunOption) *Program {
+// checkProgram panics if what the function op is given is no program.
+func checkProgram(op string, main func(ctx context.Context) error, opts []asyncio.RunOption) {
 	if main == nil {
-		panic("asynciotest: the function is nil")
+		panic("asynciotest: " + op + ": the function is nil")
 	}
+	if slices.Contains(opts, nil) {
+		panic("asynciotest: " + op + ": an option is nil")
+	}
+}
+
+func (h *Host) start(name string, main func(ctx context.Context) error, opts []asyncio.RunOption) *Program {
 	p := &Program{host: h, name: name, main: main, opts: opts}
 	p.label = p.labelled()
 	h.net.programs = append(h.net.programs, p)
@@ -182,9 +192,13 @@ func (h *Host) crash() {
 }
 
 // Restart boots the host, after a Crash if it is up, and starts all programs anew that
-// were ended by a crash, in the order in which they were started at first.
+// were ended by a crash, in the order in which they were started at first. After Run it
+// does nothing.
 func (h *Host) Restart() {
 	h.net.here("Host.Restart")
+	if h.net.over {
+		return
+	}
 	h.crash()
 	h.boot()
 	for _, p := range h.net.programs {
@@ -307,6 +321,9 @@ func (p *Program) Wait(ctx context.Context) error {
 	if p.done {
 		return p.err
 	}
+	if err := mayWait(ctx, "Program.Wait"); err != nil {
+		return err
+	}
 	var result error
 	f := asyncio.NewFuture[struct{}](ctx)
 	p.waiters = append(p.waiters, func(err error) {
@@ -317,6 +334,18 @@ func (p *Program) Wait(ctx context.Context) error {
 		return err
 	}
 	return result
+}
+
+// mayWait says what is wrong with the context of a method op that suspends.
+func mayWait(ctx context.Context, op string) (err error) {
+	if ctx == nil {
+		return &asyncio.UsageError{Op: op, Cause: asyncio.ErrBadArgument, Text: "the context is nil"}
+	}
+	defer mistaken(op, &err)
+	if asyncio.CurrentTask(ctx) == nil {
+		return &asyncio.UsageError{Op: op, Cause: asyncio.ErrOutsideTask, Text: "it may suspend; call it in a task"}
+	}
+	return nil
 }
 
 // launch starts the program as a new process.

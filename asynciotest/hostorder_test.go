@@ -128,7 +128,7 @@ func TestExploreHosts(t *testing.T) {
 func TestExploreHostsReports(t *testing.T) {
 	for program, says := range map[string][]string{
 		"hosts, beat":      {"the run does not come to an end: there were 1000 steps (see StepLimit)", "heart (program 1), ", "outside (main), 1 turn:", "task main", "alarm heart/main", "-asynciotest.seed=1\n"},
-		"hosts, never run": {"programs were started on a Sim.Network that was never run"},
+		"hosts, never run": {"programs were started on a Sim.Network that was never run", "this run calls neither Sim.Run nor the Run of a Sim.Network,"},
 		"hosts, log":       {"a: (program 1) level=ERROR", "oops"},
 		"hosts, cancel":    {"the total is 90", "task bank/clerk is cancelled when it waits, hostorder_test.go:", "in Sleep", "task bank/clerk, "},
 		"hosts, typo":      {`no task "bonk/clerk" ever waits, but these do: bank/clerk, bank/main, outside/main`},

@@ -32,7 +32,8 @@ import (
 //
 // The failure names each with the place where it was created, as the loop is in debug
 // mode. What is ready to run when main has ended may still do so. A loop that is not
-// closed by the end of the test is a failure too.
+// closed by the end of the test is a failure too. On a simulated host, what a crash or the
+// end of the network's Run has ended is no leak, but for goroutines that go on.
 //
 // It is said at the end of the test, in a function of its Cleanup, and only if nothing
 // else has failed the test: tasks that are left behind by a deadlock, or because main
@@ -54,7 +55,7 @@ func NoLeaks(t testing.TB) asyncio.LoopOption {
 // An audit is the end of one loop.
 type audit struct {
 	t      testing.TB
-	loop   string // where the test has made it
+	loop   string // "run at" the line where the test has made it
 	label  string
 	closed atomic.Bool
 	left   []seam.Leftover
@@ -77,20 +78,24 @@ func (a *audit) judge() {
 	switch {
 	case a.t.Failed():
 	case !a.closed.Load():
-		a.t.Errorf("asynciotest: NoLeaks: the loop made at %s was never closed", a.loop)
+		a.t.Errorf("asynciotest: NoLeaks: the loop of the program %s was never closed", a.loop)
 	case len(a.left) > 0:
-		a.t.Errorf("asynciotest: the program run at %s has left behind:%s", a.loop, list(a.left))
+		a.t.Errorf("asynciotest: the program %s has left behind:%s", a.loop, list(a.left))
 	}
 }
 
-// programPlace returns the line from which the library was called.
+// programPlace says which program makes a loop: by the line from which the library was
+// called. Below the loop of a simulated host there is none.
 func programPlace() string {
 	pcs := make([]uintptr, 64)
 	frames := runtime.CallersFrames(pcs[:runtime.Callers(1, pcs)])
 	for {
 		f, more := frames.Next()
-		if !more || !strings.HasPrefix(f.Function, ownPrefix) && !strings.HasPrefix(f.Function, rootPrefix) {
-			return fmt.Sprintf("%s:%d", base(f.File), f.Line)
+		switch {
+		case strings.HasPrefix(f.Function, internalPrefix):
+			return "of a simulated host"
+		case !more || !strings.HasPrefix(f.Function, ownPrefix) && !strings.HasPrefix(f.Function, rootPrefix):
+			return fmt.Sprintf("run at %s:%d", base(f.File), f.Line)
 		}
 	}
 }
@@ -118,8 +123,8 @@ func list(left []seam.Leftover) string {
 			by = "" // it is a stack
 		}
 		for line := range strings.Lines(l.CreatedAt) {
-			if strings.HasPrefix(line, rootPrefix) {
-				break // below it is how the loop runs a task
+			if strings.HasPrefix(line, rootPrefix) || strings.HasPrefix(line, ownPrefix) {
+				break // below it is how the loop runs a task, or a host its program
 			}
 			fmt.Fprintf(&b, "\n        %s%s", by, strings.TrimSpace(line))
 			by = ""

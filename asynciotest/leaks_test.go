@@ -247,13 +247,50 @@ func TestNoLeaksAfterAFailure(t *testing.T) {
 	}
 }
 
+// On a host a program is named as such, and its leaks with the lines of the test alone.
+func TestNoLeaksOnAHost(t *testing.T) {
+	tb := new(leakTB)
+	n := asynciotest.NewNetwork(1)
+	p := n.Host("a").Go(func(ctx context.Context) error {
+		asyncio.Go(ctx, func(ctx context.Context) error { return asyncio.Sleep(ctx, time.Hour) })
+		return nil
+	}, asynciotest.NoLeaks(tb))
+	n.Run(t, p.Wait)
+	for _, f := range tb.cleanups {
+		f()
+	}
+	if len(tb.errors) != 1 || !strings.Contains(tb.errors[0], "the program of a simulated host has left behind:") ||
+		!strings.Contains(tb.errors[0], "TestNoLeaksOnAHost") || strings.Contains(tb.errors[0], "RunCoroutine") {
+		t.Errorf("it says %q", tb.errors)
+	}
+}
+
+// What a crash ends, or the end of the network, was not left behind by the program.
+func TestNoLeaksAfterACrash(t *testing.T) {
+	n := asynciotest.NewNetwork(1)
+	h := n.Host("a")
+	h.Go(func(ctx context.Context) error {
+		forgotten(ctx)
+		return new(asyncio.Event).Wait(ctx)
+	}, asynciotest.NoLeaks(t))
+	n.Run(t, func(ctx context.Context) error {
+		for range 2 {
+			if err := asyncio.Sleep(ctx, time.Second); err != nil {
+				return err
+			}
+			h.Restart()
+		}
+		return asyncio.Sleep(ctx, time.Second)
+	})
+}
+
 func TestNoLeaksWithoutClose(t *testing.T) {
 	tb := new(leakTB)
 	loop := asyncio.NewEventLoop(asynciotest.NoLeaks(tb))
 	for _, f := range tb.cleanups {
 		f()
 	}
-	if len(tb.errors) != 1 || !strings.Contains(tb.errors[0], "never closed") {
+	if len(tb.errors) != 1 || !strings.Contains(tb.errors[0], "was never closed") {
 		t.Errorf("errors %q", tb.errors)
 	}
 	if err := loop.Close(); err != nil {
@@ -276,7 +313,7 @@ func TestNoLeaksExplored(t *testing.T) {
 			t.Fatal(err)
 		}
 	})
-	if out := explored(t, "leak"); !strings.Contains(out, "task: <Task straggler pending") || !strings.Contains(out, "-asynciotest.seed=1\n") {
-		t.Errorf("it does not tell of the task:\n%s", out)
+	if out := explored(t, "leak"); !strings.Contains(out, "  asynciotest: the program run at ") || !strings.Contains(out, "task: <Task straggler pending") || !strings.Contains(out, "-asynciotest.seed=1\n") {
+		t.Errorf("it does not tell of the task, or in a place that is none:\n%s", out)
 	}
 }

@@ -27,10 +27,11 @@ type LimitOption interface {
 // patience.
 //
 // In a run of Explore, CheckDeterminism, CancelEverywhere or PanicEverywhere a step is a
-// turn of a task or a callback, on whatever host of its Network, and the default is a million. On other
-// networks it is a packet, a timer, a turn of a program, or a pass of its loop within that,
-// and with Run a pass of the loop; the default is 20 million, which take some 5 to 30
-// seconds. WithVirtualClock by itself has no limit.
+// turn of a task or a callback, on whatever host of its Network, and the default is a
+// million. On other networks it is a packet, a timer, a turn of a program, or a pass of its
+// loop within that, and with Run a pass of the loop; the default is 20 million, which take
+// some 5 to 30 seconds. Passes that do not wait are counted by 64, so that a run may be
+// that much longer. WithVirtualClock by itself has no limit.
 //
 // A run of Sim.Run is ended by cancelling all tasks; one that ignores that, and awaits ten
 // thousand times more, fails the run, and is ended as by FailNow. Nothing can be done about

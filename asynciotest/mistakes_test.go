@@ -22,22 +22,26 @@ func TestNetworkMistakes(t *testing.T) {
 	n := asynciotest.NewNetwork(1)
 	a, other := n.Host("a"), asynciotest.NewNetwork(1).Host("stranger")
 	mistakes := map[string]func(){
-		"Fixed(-1s)":               func() { asynciotest.Fixed(-time.Second) },
-		"Uniform(-1s, 1s)":         func() { asynciotest.Uniform(-time.Second, time.Second) },
-		"Uniform(2s, 1s)":          func() { asynciotest.Uniform(2*time.Second, time.Second) },
-		"Normal(-1s, 1s)":          func() { asynciotest.Normal(-time.Second, time.Second) },
-		"Normal(1s, -1s)":          func() { asynciotest.Normal(time.Second, -time.Second) },
-		"LongTail(-1s, 1s)":        func() { asynciotest.LongTail(-time.Second, time.Second) },
-		"LongTail(2s, 1s)":         func() { asynciotest.LongTail(2*time.Second, time.Second) },
-		"WithLogLimit(-1)":         func() { asynciotest.WithLogLimit(-1) },
-		"buffers of -1 bytes":      func() { asynciotest.WithSocketBuffers(-1) },
-		"SetDescriptorLimit(-1)":   func() { a.SetDescriptorLimit(-1) },
-		"SetClock(1s, NaN)":        func() { a.SetClock(time.Second, math.NaN()) },
-		"SetClock(1s, +Inf)":       func() { a.SetClock(time.Second, math.Inf(1)) },
-		"SetClock(1s, -Inf)":       func() { a.SetClock(time.Second, math.Inf(-1)) },
-		"SetClock(1s, -1)":         func() { a.SetClock(time.Second, -1) },
-		"a capacity of -1":         func() { a.Disk().Configure(asynciotest.DiskConfig{Capacity: -1}) },
-		"a certificate for nobody": func() { asynciotest.Certificate("a", "") },
+		"Fixed(-1s)":                       func() { asynciotest.Fixed(-time.Second) },
+		"Uniform(-1s, 1s)":                 func() { asynciotest.Uniform(-time.Second, time.Second) },
+		"Uniform(2s, 1s)":                  func() { asynciotest.Uniform(2*time.Second, time.Second) },
+		"Normal(-1s, 1s)":                  func() { asynciotest.Normal(-time.Second, time.Second) },
+		"Normal(1s, -1s)":                  func() { asynciotest.Normal(time.Second, -time.Second) },
+		"LongTail(-1s, 1s)":                func() { asynciotest.LongTail(-time.Second, time.Second) },
+		"LongTail(2s, 1s)":                 func() { asynciotest.LongTail(2*time.Second, time.Second) },
+		"WithLogLimit(-1)":                 func() { asynciotest.WithLogLimit(-1) },
+		"buffers of -1 bytes":              func() { asynciotest.WithSocketBuffers(-1) },
+		"SetDescriptorLimit(-1)":           func() { a.SetDescriptorLimit(-1) },
+		"SetClock(1s, NaN)":                func() { a.SetClock(time.Second, math.NaN()) },
+		"SetClock(1s, +Inf)":               func() { a.SetClock(time.Second, math.Inf(1)) },
+		"SetClock(1s, -Inf)":               func() { a.SetClock(time.Second, math.Inf(-1)) },
+		"SetClock(1s, -1)":                 func() { a.SetClock(time.Second, -1) },
+		"a capacity of -1":                 func() { a.Disk().Configure(asynciotest.DiskConfig{Capacity: -1}) },
+		"Host.Go: the function is nil":     func() { a.Go(nil) },
+		"Host.Go: an option is nil":        func() { a.Go(func(context.Context) error { return nil }, nil) },
+		"Network.Run: the function is nil": func() { _ = n.Simulate(nil) },
+		"Network.Run: an option is nil":    func() { _ = n.Simulate(func(context.Context) error { return nil }, nil) },
+		"a certificate for nobody":         func() { asynciotest.Certificate("a", "") },
 		"Partition: host stranger belongs to another network": func() {
 			n.Partition([]*asynciotest.Host{n.Outside(), a}, []*asynciotest.Host{other})
 		},
@@ -68,6 +72,47 @@ func TestNetworkMistakes(t *testing.T) {
 	}
 	for _, name := range []string{"b", "db-1.example.org", "north_2", "Zürich"} {
 		n.Host(name)
+	}
+}
+
+// After Run a program is over for good, and whoever waits for one is told what is wrong.
+func TestNetworkThatIsOver(t *testing.T) {
+	leavesNothing(t)
+	n := asynciotest.NewNetwork(1)
+	h := n.Host("a")
+	p := h.Go(func(ctx context.Context) error { return asyncio.Sleep(ctx, time.Hour) })
+	for what, ctx := range map[error]context.Context{asyncio.ErrOutsideTask: context.Background(), asyncio.ErrBadArgument: nil} {
+		usage, ok := errors.AsType[*asyncio.UsageError](p.Wait(ctx))
+		if !ok || usage.Op != "Program.Wait" || usage.Cause != what {
+			t.Errorf("Wait = %v, want %v", usage, what)
+		}
+	}
+	n.Run(t, func(ctx context.Context) error { return asyncio.Sleep(ctx, time.Second) })
+	h.Restart()
+	if p.Running() || p.Err() != asynciotest.ErrCrashed || h.Up() {
+		t.Errorf("running %v, error %v, host up %v", p.Running(), p.Err(), h.Up())
+	}
+	if err := p.Wait(context.Background()); err != asynciotest.ErrCrashed {
+		t.Errorf("Wait = %v", err)
+	}
+}
+
+// What a recording and a replay need is asked for where it is missing.
+func TestRecordingOfNothing(t *testing.T) {
+	for want, do := range map[string]func(){
+		"NewRecording: the writer is nil":     func() { asynciotest.NewRecording(nil) },
+		"WithRecording: the recording is nil": func() { asynciotest.WithRecording(nil) },
+		"NewReplay: the reader is nil":        func() { _ = asynciotest.Replay(nil, nil) },
+		"WithReplay: the replay is nil":       func() { asynciotest.WithReplay(nil) },
+	} {
+		func() {
+			defer func() {
+				if got := recover(); got != "asynciotest: "+want {
+					t.Errorf("the panic is %v, want %q", got, want)
+				}
+			}()
+			do()
+		}()
 	}
 }
 

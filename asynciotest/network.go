@@ -200,8 +200,9 @@ func (n *Network) Run(t testing.TB, main func(ctx context.Context) error, opts .
 }
 
 // Simulate is Run without a test: it returns the error. A panic of main is an error like
-// that of any program, see Program.Err. If the main of any program calls runtime.Goexit, as FailNow does, the
-// simulation ends there and then, and the goroutine of Simulate exits.
+// that of any program, see Program.Err. If the main of any program calls runtime.Goexit,
+// as FailNow does, the simulation ends there and then, and the goroutine of Simulate
+// exits. It panics if main or an option is nil.
 func (n *Network) Simulate(main func(ctx context.Context) error, opts ...asyncio.RunOption) error {
 	if err := n.elsewhere("Network.Simulate"); err != nil {
 		return err
@@ -209,6 +210,7 @@ func (n *Network) Simulate(main func(ctx context.Context) error, opts ...asyncio
 	if n.over || n.running {
 		return errors.New("asynciotest: a network can be run once; make a new one")
 	}
+	checkProgram("Network.Run", main, opts)
 	if n.sim != nil {
 		if err := n.sim.begin(); err != nil {
 			return err

@@ -118,7 +118,13 @@ type lookup struct {
 // NewRecording returns a recording that is written to w, in blocks of 64 KiB or less,
 // by a goroutine of its own. Whoever has opened w closes it, after the loop. If w
 // returns an error the program goes on, and the recording ends there; Err tells of it.
-func NewRecording(w io.Writer) *Recording { return &Recording{w: w} }
+// It panics if w is nil.
+func NewRecording(w io.Writer) *Recording {
+	if w == nil {
+		panic("asynciotest: NewRecording: the writer is nil")
+	}
+	return &Recording{w: w}
+}
 
 // Err returns the first error of the writer, which is nil as long as there is none.
 // After the loop was closed nil means that the recording is complete. Any goroutine may
@@ -132,8 +138,12 @@ func (r *Recording) Err() error {
 
 // WithRecording records what comes to a loop from outside; see Recording. It is for
 // loops on the wall clock and the real network. Making a loop panics if the Recording
-// was given to another one, or if the loop runs on a simulated network.
+// was given to another one, or if the loop runs on a simulated network; WithRecording
+// itself panics if r is nil.
 func WithRecording(r *Recording) asyncio.LoopOption {
+	if r == nil {
+		panic("asynciotest: WithRecording: the recording is nil")
+	}
 	return seam.LoopOption(seam.Seams{NewTape: func() seam.Tape {
 		if r.used.Swap(true) {
 			panic("asynciotest: a Recording is for one loop")

@@ -62,9 +62,9 @@ func (d *Difference) Error() string {
 // in a replay, too; it is not read or written, but closed.
 //
 // What the program writes, where it connects and listens, which processes it starts and
-// signals, and which timers it sets is compared with the recording. At the first difference the loop ends, and Replay returns
-// a *Difference; a breakpoint in the function that makes it, (*player).differ, shows
-// the program in that moment. Functions of ToThread, and whoever calls
+// signals, and which timers it sets is compared with the recording. At the first
+// difference the loop ends, and Replay returns a *Difference; a breakpoint in the
+// function that makes it, (*player).differ, shows the program in that moment. Functions of ToThread, and whoever calls
 // CallSoonThreadsafe and the like, run again; their calls are matched by the function
 // that makes them and their order there. A replay waits 30 seconds of running time for
 // one that has been recorded, and then it is a Difference. The cause of a cancellation
@@ -122,7 +122,13 @@ type Replaying struct {
 
 // NewReplay returns a replay of the recording in r, which is read as far as the replay
 // has come.
-func NewReplay(r io.Reader) *Replaying { return &Replaying{r: r} }
+// It panics if r is nil.
+func NewReplay(r io.Reader) *Replaying {
+	if r == nil {
+		panic("asynciotest: NewReplay: the reader is nil")
+	}
+	return &Replaying{r: r}
+}
 
 // Err returns what has ended the replay before its time, as Replay does; nil if nothing
 // has. It is called on the loop's goroutine, or after the loop was closed.
@@ -136,6 +142,9 @@ func (p *Replaying) Err() error {
 // WithReplay makes a loop run on a recording; see Replay. Making a second loop with the
 // same Replaying panics.
 func WithReplay(p *Replaying) asyncio.LoopOption {
+	if p == nil {
+		panic("asynciotest: WithReplay: the replay is nil")
+	}
 	return seam.LoopOption(seam.Seams{NewTape: func() seam.Tape {
 		if p.used.Swap(true) {
 			panic("asynciotest: a Replaying is for one loop")

@@ -31,7 +31,7 @@ func (e *exploration) explain(o *outcome) string {
 	var b strings.Builder
 	if told.loops == 0 {
 		fmt.Fprintf(&b, "asynciotest: seed %d fails\n%s", o.seed, indent(told.log))
-		b.WriteString("No schedule was explored: this run calls neither Sim.Run nor Sim.Network, and its seed alone decides.\n")
+		b.WriteString("No schedule was explored: this run calls neither Sim.Run nor the Run of a Sim.Network, and its seed alone decides.\n")
 		fmt.Fprintf(&b, "To repeat this run:\n    %s", command(e.t.Name(), runName{seed: o.seed}))
 		return b.String()
 	}
@@ -368,8 +368,8 @@ func (e *exploration) repeat(r *runName) {
 // another name or another time, something else happens on a Sim.Network, or one run
 // fails and the other does not. The report shows the first difference. The seed is that
 // of FirstSeed, and the schedule is that of the strategy. Explore does the same with some
-// of its seeds. It ends the test, too, if f calls neither Sim.Run nor the Run of a Sim.Network, or skips both runs, and panics
-// if f or an option is nil.
+// of its seeds. It ends the test, too, if f calls neither Sim.Run nor the Run of a
+// Sim.Network, or skips both runs, and panics if f or an option is nil.
 func CheckDeterminism(t testing.TB, f func(t testing.TB, sim *Sim), opts ...ExploreOption) {
 	t.Helper()
 	e := newExploration("CheckDeterminism", t, 1, f, opts)

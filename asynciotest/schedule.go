@@ -196,7 +196,7 @@ func (s *schedule) findReady() {
 // them, and failures are told by them.
 type callbackRun struct {
 	at   time.Duration
-	kind string // a seam.Kind, or "program"
+	kind string // a seam.Kind, or "host"
 	name string
 	// What follows is known in a run that is to be reported.
 	where   string // where the task goes on
@@ -265,3 +265,6 @@ func whereOf(task asyncio.AnyTask) string {
 
 // rootPrefix is how the names of the functions of package asyncio begin.
 var rootPrefix = reflect.TypeFor[asyncio.EventLoop]().PkgPath() + "."
+
+// internalPrefix is how the names of the functions of the packages below it begin.
+var internalPrefix = reflect.TypeFor[asyncio.EventLoop]().PkgPath() + "/internal/"

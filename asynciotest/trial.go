@@ -318,7 +318,7 @@ func (t *trialT) write(text string) {
 }
 
 // say logs text with the place of the test's code that says it: helpers and this
-// package are left out.
+// package are left out. What this package says in a function of Cleanup has no place.
 func (t *trialT) say(text string) {
 	pcs := make([]uintptr, 16)
 	frames := runtime.CallersFrames(pcs[:runtime.Callers(3, pcs)])
@@ -327,7 +327,11 @@ func (t *trialT) say(text string) {
 		if more && (strings.HasPrefix(f.Function, ownPrefix) || t.isHelper(f.Function)) {
 			continue
 		}
-		t.write(fmt.Sprintf("%s:%d: %s", base(f.File), f.Line, text))
+		if strings.HasPrefix(f.Function, "runtime.") {
+			t.write(text)
+		} else {
+			t.write(fmt.Sprintf("%s:%d: %s", base(f.File), f.Line, text))
+		}
 		return
 	}
 }
