@@ -181,7 +181,7 @@ func (t *task) next() *coro.Coroutine {
 		return l.neighbour()
 	}
 	l.running = nil
-	next := l.nextTask()
+	next := l.nextTask(l.coros.Idle() > 0)
 	if next == nil {
 		l.running = t
 		return l.coros.Resumer()
@@ -218,10 +218,13 @@ func (l *EventLoop) neighbour() *coro.Coroutine {
 
 // nextTask takes the task whose turn it is from the queue. It returns nil if it is not a
 // task's turn. It begins the next pass if this one is over.
-func (l *EventLoop) nextTask() *task {
+//
+// Without a spare coroutine it leaves a task alone that has not begun: the stack of one
+// that is suspended, perhaps for long, should not grow by making a coroutine.
+func (l *EventLoop) nextTask(spare bool) *task {
 	for l.batch > 0 || l.nextBatch() {
 		t, ok := l.ready.first().(*task)
-		if !ok {
+		if !ok || t.coro == nil && !spare {
 			break
 		}
 		l.batch--

@@ -408,7 +408,7 @@ func (s *taskStack) RunCoroutine() (next *coro.Coroutine) {
 		l.running = nil
 		var next *task
 		if l.batch > 0 || l.listening == 0 { // to poll takes a larger stack, which would stay
-			next = l.nextTask()
+			next = l.nextTask(true)
 		}
 		if next == nil {
 			l.running = t

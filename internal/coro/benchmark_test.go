@@ -68,6 +68,35 @@ func BenchmarkSwitch(b *testing.B) {
 	})
 }
 
+// BenchmarkHandOver measures a switch from one coroutine to another one. BenchmarkSwitch
+// has two switches in each round.
+func BenchmarkHandOver(b *testing.B) {
+	bench(b, func(b *testing.B) {
+		var p coro.Pool
+		defer p.Close()
+		end := false
+		var one, other *stack
+		pass := func(to **stack) func(*stack) {
+			return func(*stack) {
+				for !end {
+					p.HandOver((*to).Coroutine)
+				}
+			}
+		}
+		other = get(&p, pass(&one))
+		one = get(&p, func(c *stack) {
+			for b.Loop() {
+				p.HandOver(other.Coroutine)
+			}
+			end = true
+		})
+		for _, c := range []*stack{one, other} {
+			c.Resume()
+			c.put()
+		}
+	})
+}
+
 // BenchmarkReuse measures a body that ends at once, in a coroutine of the pool.
 func BenchmarkReuse(b *testing.B) { benchmarkBody(b, 1) }
 
