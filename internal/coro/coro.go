@@ -3,8 +3,9 @@
 //
 // A [Coroutine] runs a [Body] on a goroutine of its own. [Pool.Resume]
 // hands control to it, [Pool.Suspend], called from inside, hands it back, and
-// [Pool.HandOver] passes it on to another one; none goes through the scheduler. A [Pool] keeps coroutines whose body has
-// returned for the next body, because making one costs several times as much.
+// [Pool.HandOver] passes it on to another one; none goes through the scheduler. A
+// [Pool] keeps coroutines whose body has returned for the next body, because making
+// one costs several times as much.
 //
 // # Threads
 //
@@ -96,12 +97,13 @@ func (s Status) String() string {
 // waits. Whoever goes through changes places with it, and waits there instead. A caller
 // goes through by next, a yielder by yield, and those take turns; who they are, nobody
 // asks. So any stack gets to any other one by a single switch, if it knows in which gate
-// that waits. Each coroutine brings a gate along, and waits there at first.
+// that waits. Each coroutine brings a gate along, and waits there at first. (Should a
+// later version of package iter ask, the tests of this package tell.)
 type Coroutine struct {
 	next  func() (struct{}, bool) // through its gate,
 	yield func(struct{}) bool     // by turns
 
-	at    *Coroutine // in whose gate this one's stack waits; void while it runs
+	at    *Coroutine // in whose gate this one's stack waits, unless it runs
 	holds *Coroutine // whose stack waits in the gate
 
 	panic *bodyPanic // with which the body has ended; nil if it has not
