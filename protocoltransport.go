@@ -262,6 +262,7 @@ func (t *Transport) watchWriting() {
 // no pass to run it, so it is called at once.
 func (t *Transport) connectionLost() {
 	if !t.made {
+		t.tr.leave()
 		return
 	}
 	l := t.tr.loop
@@ -272,6 +273,7 @@ func (t *Transport) connectionLost() {
 			t.lossCause = misuse("Transport", ErrLoopClosed, "%s", l.name)
 		}
 		h.call()
+		t.tr.leave()
 		return
 	}
 	l.open.add(&t.tr.registered, h) // to be called even if the loop is closed first
@@ -284,6 +286,7 @@ func (h *losing) abandon() {
 	if h.tr.owner != nil {
 		h.tr.loop.open.remove(&h.tr.registered)
 		h.call()
+		h.tr.leave()
 	}
 }
 

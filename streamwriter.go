@@ -221,6 +221,7 @@ func (w *StreamWriter) connectionLost() {
 		wakeAll(&w.waiting.drainers)
 		wakeAll(&w.waiting.closers)
 	}
+	w.tr.leave()
 }
 
 func (w *StreamWriter) error(op string, err error) error { return w.tr.error(op, err) }

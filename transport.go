@@ -92,7 +92,8 @@ type consumer interface {
 	// writeReady says that the buffer is below its low mark again, or that
 	// writing has failed.
 	writeReady()
-	// connectionLost says that the transport is closed.
+	// connectionLost says that the transport is closed. It calls its leave, once the
+	// program has been told.
 	connectionLost()
 }
 
@@ -566,6 +567,10 @@ func (t *transport) finish(end func() error) {
 	}
 	t.wakeOpener()
 	t.consumer.connectionLost()
+}
+
+// leave tells the server that has accepted the connection, if one has, that it is gone.
+func (t *transport) leave() {
 	if clients := t.origin.clients; clients != nil {
 		clients.forget(t)
 	}
