@@ -85,7 +85,7 @@ func TestUrgentData(t *testing.T) {
 					}
 				}
 			}()
-			rounds := 20_000
+			rounds := 6_000
 			if testing.Short() {
 				rounds = 2_000
 			}
