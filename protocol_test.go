@@ -410,10 +410,8 @@ func TestProtocolOrder(t *testing.T) {
 func fill(t testing.TB, ctx context.Context, tr *asyncio.Transport) int {
 	t.Helper()
 	chunk := make([]byte, 1<<20)
-	size, enough := 0, 1<<20
-	if onPortable {
-		enough = 16 << 20 // the kernel goes on taking it, in the background
-	}
+	size := 0
+	const enough = 16 << 20 // the kernel goes on taking it, in the background
 	for tr.WriteBufferSize() < enough {
 		if _, err := tr.Write(chunk); err != nil {
 			t.Fatal(err)

@@ -354,11 +354,11 @@ func handshakeTimeout(name string) time.Duration {
 }
 
 // ownConnections counts the sockets of this process that are connected to address.
-// The portable backend gets a second to close them: it does so behind what it sends.
+// The portable backend gets time to close them: it does so behind what it sends.
 func ownConnections(t testing.TB, address string) (n int) {
 	t.Helper()
 	n = countConnections(t, address)
-	for i := 0; onPortable && i < 1000 && n > 0; i++ {
+	for i := 0; onPortable && i < 10_000 && n > 0; i++ {
 		time.Sleep(time.Millisecond)
 		n = countConnections(t, address)
 	}
