@@ -411,8 +411,7 @@ func fill(t testing.TB, ctx context.Context, tr *asyncio.Transport) int {
 	t.Helper()
 	chunk := make([]byte, 1<<20)
 	size := 0
-	const enough = 16 << 20 // the kernel goes on taking it, in the background
-	for tr.WriteBufferSize() < enough {
+	for tr.WriteBufferSize() < plenty {
 		if _, err := tr.Write(chunk); err != nil {
 			t.Fatal(err)
 		}

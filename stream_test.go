@@ -492,26 +492,27 @@ func TestStreamReset(t *testing.T) {
 	})
 }
 
+// plenty is more than kernels take of what nobody reads. How much that is, and when they
+// take it, cannot be told: not all at once, if the machine is busy.
+const plenty = 16 << 20
+
+// writePlenty fills a connection whose peer does not read, and returns how much was
+// written.
+func writePlenty(t testing.TB, w *asyncio.StreamWriter) (written int) {
+	t.Helper()
+	for chunk := make([]byte, 1<<20); w.Buffered() < plenty; written += len(chunk) {
+		if _, err := w.Write(chunk); err != nil {
+			t.Fatal(err)
+		}
+	}
+	return written
+}
+
 // stuck fills a connection whose peer does not read, and returns a task that
 // waits in Drain.
 func stuck(t testing.TB, ctx context.Context, w *asyncio.StreamWriter) asyncio.AnyTask {
 	t.Helper()
-	chunk := make([]byte, 1<<20)
-	for still := 0; still < 20; still++ {
-		before := w.Buffered()
-		for w.Buffered() < 1<<20 {
-			if _, err := w.Write(chunk); err != nil {
-				t.Fatal(err)
-			}
-		}
-		if !onPortable {
-			break
-		}
-		// A goroutine fills the kernel while we are not looking.
-		if asyncio.Sleep(ctx, time.Millisecond); w.Buffered() != before {
-			still = 0
-		}
-	}
+	writePlenty(t, w)
 	draining := asyncio.Go(ctx, w.Drain, asyncio.WithName("draining"))
 	for range 10 { // what fits into the kernel has gone there
 		asyncio.Yield(ctx)
@@ -524,7 +525,7 @@ func stuck(t testing.TB, ctx context.Context, w *asyncio.StreamWriter) asyncio.A
 
 func TestStreamPeerNeverReads(t *testing.T) {
 	leavesNothing(t)
-	for _, name := range []string{"Abort", "a cancelled Drain drops nothing", "the end of the loop"} {
+	for _, name := range []string{"Abort", "the end of the loop"} {
 		t.Run(name, func(t *testing.T) {
 			over := newGate()
 			defer over.open()
@@ -533,8 +534,7 @@ func TestStreamPeerNeverReads(t *testing.T) {
 				return nil
 			}, func(ctx context.Context, r *asyncio.StreamReader, w *asyncio.StreamWriter) error {
 				draining := stuck(t, ctx, w)
-				switch name {
-				case "Abort":
+				if name == "Abort" {
 					closing := asyncio.Go(ctx, w.WaitClosed)
 					w.Close()
 					asyncio.Yield(ctx)
@@ -548,17 +548,38 @@ func TestStreamPeerNeverReads(t *testing.T) {
 					if err := closing.Wait(ctx); err != nil {
 						t.Errorf("WaitClosed = %v", err)
 					}
-				case "a cancelled Drain drops nothing":
-					waiting := w.Buffered()
-					draining.Cancel(nil)
-					if err := draining.Wait(ctx); !errors.Is(err, asyncio.ErrCancelled) || w.Buffered() != waiting {
-						t.Errorf("Drain = %v, %d bytes wait, before %d", err, w.Buffered(), waiting)
-					}
 				}
 				return nil
 			})
 		})
 	}
+	t.Run("a cancelled Drain drops nothing", func(t *testing.T) {
+		cancelled := newGate()
+		came := make(chan int, 1)
+		withPeer(t, func(c *net.TCPConn) error {
+			cancelled.pass()
+			n, err := io.Copy(io.Discard, c)
+			came <- int(n)
+			return err
+		}, func(ctx context.Context, r *asyncio.StreamReader, w *asyncio.StreamWriter) error {
+			written := writePlenty(t, w)
+			draining := asyncio.Go(ctx, w.Drain)
+			asyncio.Yield(ctx)
+			draining.Cancel(nil)
+			if err := draining.Wait(ctx); !errors.Is(err, asyncio.ErrCancelled) || w.Buffered() == 0 {
+				t.Errorf("Drain = %v, %d bytes wait", err, w.Buffered())
+			}
+			cancelled.open()
+			w.Close()
+			if err := w.WaitClosed(ctx); err != nil {
+				return err
+			}
+			if n := <-came; n != written {
+				t.Errorf("%d bytes came, %d were written", n, written)
+			}
+			return nil
+		})
+	})
 }
 
 func TestStreamDrain(t *testing.T) {
