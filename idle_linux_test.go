@@ -370,7 +370,7 @@ func TestCreateConnectionBlackHole(t *testing.T) {
 			if !errors.Is(err, asyncio.ErrTimeout) {
 				t.Errorf("CreateConnection = %v", err)
 			}
-			if after := len(descriptors()); after != before {
+			if after := descriptorsLeft(before); after != before {
 				t.Errorf("%d descriptors are open, before %d", after, before)
 			}
 			return nil

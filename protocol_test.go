@@ -1214,7 +1214,7 @@ func TestCreateConnectionFails(t *testing.T) {
 						if existing {
 							want--
 						}
-						if n := len(descriptors()); n > want+1 { // the peer's end
+						if n := descriptorsLeft(want + 1); n > want+1 { // the peer's end
 							t.Errorf("%d descriptors are open, before %d", n, before)
 						}
 					}()

@@ -290,7 +290,7 @@ func TestStartServerFails(t *testing.T) {
 				t.Errorf("%s: StartServer = %v, %v", test.name, s, err)
 			}
 		}
-		if after := len(descriptors()); after != before {
+		if after := descriptorsLeft(before); after != before {
 			t.Errorf("%d descriptors are open, before %d", after, before)
 		}
 		_, err = asyncio.StartServer(ctx, "tcp", "127.0.0.1:0", nil, nil)

@@ -269,12 +269,14 @@ func TestTLSServerChooses(t *testing.T) {
 	})
 	t.Run("the time limit ends a function that awaits", func(t *testing.T) {
 		var cause error
+		clock := newJumpClock()
 		config := &tls.Config{GetCertificate: func(hello *tls.ClientHelloInfo) (*tls.Certificate, error) {
+			clock.jump(time.Minute)
 			cause = asyncio.Sleep(hello.Context(), time.Hour)
 			return nil, cause
 		}}
 		var failed []error
-		opts := &asyncio.ServerOptions{TLSHandshakeTimeout: 20 * time.Millisecond, HandshakeFailed: func(_ net.Addr, err error) { failed = append(failed, err) }}
+		opts := &asyncio.ServerOptions{TLSHandshakeTimeout: time.Minute, HandshakeFailed: func(_ net.Addr, err error) { failed = append(failed, err) }}
 		withTLSServer(t, "tcp", config, echoLines, opts, func(ctx context.Context, addr net.Addr) error {
 			if _, err := dialsAndGreets(ctx, addr, &tls.Config{RootCAs: ca.pool, ServerName: "localhost"}); err == nil {
 				t.Error("the handshake succeeds")
@@ -283,7 +285,7 @@ func TestTLSServerChooses(t *testing.T) {
 				t.Errorf("Sleep = %v, the failures are %v", cause, failed)
 			}
 			return nil
-		})
+		}, onClock(clock))
 	})
 }
 
