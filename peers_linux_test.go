@@ -65,7 +65,7 @@ func startProgram(t testing.TB, command ...string) {
 // waitFor waits until try succeeds, for a program to be ready.
 func waitFor(t testing.TB, try func() error) {
 	t.Helper()
-	for deadline := time.Now().Add(10 * time.Second); ; time.Sleep(2 * time.Millisecond) {
+	for deadline := time.Now().Add(time.Minute); ; time.Sleep(2 * time.Millisecond) {
 		err := try()
 		if err == nil {
 			return

@@ -84,7 +84,7 @@ func (w *bufferedWitness) BufferUpdated(n int) {
 // comesTrue waits until a fact is there that the network or a callback brings about.
 func comesTrue(t testing.TB, ctx context.Context, what string, fact func() bool) {
 	t.Helper()
-	for deadline := time.Now().Add(20 * time.Second); !fact(); {
+	for deadline := time.Now().Add(time.Minute); !fact(); {
 		if err := asyncio.Sleep(ctx, 50*time.Microsecond); err != nil {
 			t.Fatalf("%s: %v", what, err)
 		}

@@ -27,7 +27,7 @@ const childRole = "ASYNCIO_TEST_ROLE"
 // child is a command that runs the same test in a process of its own.
 func child(t testing.TB, role string) *exec.Cmd {
 	t.Helper()
-	c := exec.Command(os.Args[0], "-test.run=^"+t.Name()+"$", "-test.timeout=60s")
+	c := exec.Command(os.Args[0], "-test.run=^"+t.Name()+"$", "-test.timeout=5m")
 	c.Env = append(os.Environ(), childRole+"="+role)
 	return c
 }
@@ -219,6 +219,7 @@ func TestServerOutOfDescriptors(t *testing.T) {
 				return err
 			}
 			w.WriteString("late\n")
+			comesTrue(t, ctx, "a report", func() bool { return len(reported.reports) == round })
 			if err := asyncio.Sleep(ctx, 4*time.Second); err != nil { // it tries each second
 				return err
 			}

@@ -37,7 +37,7 @@ func leavesNothing(t testing.TB) {
 			return // it has other worries
 		}
 		settled := func() bool { return runtime.NumGoroutine() <= goroutines && len(descriptors()) == files }
-		for deadline := time.Now().Add(10 * time.Second); !settled(); time.Sleep(time.Millisecond) {
+		for deadline := time.Now().Add(30 * time.Second); !settled(); time.Sleep(time.Millisecond) {
 			if time.Now().After(deadline) {
 				stacks := make([]byte, 1<<20)
 				t.Errorf("%d goroutines are left, %d were there before; descriptors %v, %d before\n%s", runtime.NumGoroutine(),

@@ -154,7 +154,7 @@ func startBound(t *testing.T, command ...string) {
 // waitForServer waits until a server listens at an address, which it tells nobody.
 func waitForServer(t *testing.T, address string) {
 	t.Helper()
-	for deadline := time.Now().Add(10 * time.Second); ; time.Sleep(5 * time.Millisecond) {
+	for deadline := time.Now().Add(time.Minute); ; time.Sleep(5 * time.Millisecond) {
 		c, err := net.Dial("tcp", address)
 		if err == nil {
 			c.Close()
