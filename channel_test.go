@@ -21,7 +21,7 @@ func ownLoop(ctx context.Context) *asyncio.EventLoop { return asyncio.CurrentTas
 // until lets the loop run until cond holds.
 func until(t testing.TB, ctx context.Context, cond func() bool) {
 	t.Helper()
-	for deadline := time.Now().Add(10 * time.Second); !cond(); {
+	for deadline := time.Now().Add(time.Minute); !cond(); {
 		if time.Now().After(deadline) {
 			t.Fatal("waited for too long")
 		}

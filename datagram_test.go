@@ -7,6 +7,7 @@ import (
 	"context"
 	"errors"
 	"fmt"
+	"math/rand/v2"
 	"net"
 	"net/netip"
 	"os"
@@ -85,15 +86,20 @@ func sockAddr(t testing.TB, s string) asyncio.SockAddr {
 	return asyncio.SockAddr{AddrPort: addrPort(t, s)}
 }
 
-// gone returns an address of 127.0.0.1 to which nothing is bound.
+// gone returns an address of 127.0.0.1 to which nothing is bound, nor will be by others:
+// its port is none of those that the system gives to whoever wants any.
 func gone(t testing.TB) string {
 	t.Helper()
-	c, err := net.ListenPacket("udp4", "127.0.0.1:0")
-	if err != nil {
-		t.Fatal(err)
+	for tries := 1; ; tries++ {
+		c, err := net.ListenPacket("udp4", fmt.Sprint("127.0.0.1:", 10_000+rand.IntN(20_000)))
+		if err == nil {
+			defer c.Close()
+			return c.LocalAddr().String()
+		}
+		if tries == 1000 {
+			t.Fatal(err)
+		}
 	}
-	defer c.Close()
-	return c.LocalAddr().String()
 }
 
 // needUDP6 skips the test on machines without ::1.

@@ -447,7 +447,7 @@ func collectUntil(t *testing.T, gone <-chan struct{}) {
 // untilTrue runs the loop until something is true that other goroutines bring about.
 func untilTrue(t *testing.T, ctx context.Context, condition func() bool) {
 	t.Helper()
-	for range 10_000 {
+	for deadline := time.Now().Add(time.Minute); time.Now().Before(deadline); {
 		if condition() {
 			return
 		}

@@ -17,7 +17,7 @@ import (
 )
 
 func TestInterrupt(t *testing.T) {
-	signal := func() { syscall.Kill(os.Getpid(), syscall.SIGUSR1) }
+	signal := func() { kill(syscall.SIGUSR1) }
 	interrupted := asyncio.WithInterrupt(syscall.SIGUSR1)
 	t.Run("RUN-019 RUN-020 the first signal cancels main and what it awaits", func(t *testing.T) {
 		var f *asyncio.Future[int]

@@ -265,9 +265,18 @@ func TestNetConnDeadline(t *testing.T) {
 		}, func(ctx context.Context, r *asyncio.StreamReader, w *asyncio.StreamWriter) error {
 			c := asyncio.NetConn(ctx, r, w)
 			data := pattern(20 << 20)
-			c.SetWriteDeadline(time.Now().Add(20 * time.Millisecond))
-			n, err := c.Write(data)
-			timedOut(t, err)
+			n, late := 0, error(nil)
+			err := together(ctx, func() error {
+				n, late = c.Write(data)
+				return nil
+			}, func() error {
+				comesTrue(t, ctx, "some of it is under way", func() bool { return w.Buffered() > 0 })
+				return c.SetWriteDeadline(time.Unix(1, 0))
+			})
+			if err != nil {
+				return err
+			}
+			timedOut(t, late)
 			if n == 0 || n == len(data) || w.Buffered() > 256<<10 {
 				t.Errorf("wrote %d bytes of %d, %d are buffered", n, len(data), w.Buffered())
 			}

@@ -100,9 +100,18 @@ func TestBlackHole(t *testing.T) {
 		c.SetReadDeadline(soon())
 		timedOut(t, readError(c))
 		data := pattern(20 << 20) // which takes time
-		c.SetWriteDeadline(soon())
-		n, err := c.Write(data)
-		timedOut(t, err)
+		n, late := 0, error(nil)
+		err = together(ctx, func() error {
+			n, late = c.Write(data)
+			return nil
+		}, func() error {
+			comesTrue(t, ctx, "some of it is under way", func() bool { return w.Buffered() > 0 })
+			return c.SetWriteDeadline(soon())
+		})
+		if err != nil {
+			return err
+		}
+		timedOut(t, late)
 		if n == 0 || w.Buffered() == 0 {
 			t.Errorf("%d bytes were taken, %d are buffered", n, w.Buffered())
 		}

@@ -12,6 +12,7 @@ import (
 	"errors"
 	"fmt"
 	"io"
+	"math/rand/v2"
 	"net"
 	"os"
 	"os/exec"
@@ -64,7 +65,7 @@ func startProgram(t testing.TB, command ...string) {
 // waitFor waits until try succeeds, for a program to be ready.
 func waitFor(t testing.TB, try func() error) {
 	t.Helper()
-	for deadline := time.Now().Add(10 * time.Second); ; time.Sleep(2 * time.Millisecond) {
+	for deadline := time.Now().Add(time.Minute); ; time.Sleep(2 * time.Millisecond) {
 		err := try()
 		if err == nil {
 			return
@@ -87,17 +88,20 @@ func waitForListener(t testing.TB, network, address string) {
 	})
 }
 
-// freeAddresses returns n addresses on this machine at which nobody listens.
+// freeAddresses returns n addresses on this machine at which nobody listens. Their
+// ports are none of those that the system gives to whoever wants any: others would get
+// them before the program does, or a client that looks for it would meet itself.
 func freeAddresses(t testing.TB, n int) []string {
 	t.Helper()
 	var free []string
-	for range n {
-		ln, err := net.Listen("tcp", "127.0.0.1:0")
-		if err != nil {
+	for tries := 1; len(free) < n; tries++ {
+		ln, err := net.Listen("tcp", fmt.Sprint("127.0.0.1:", 10_000+rand.IntN(20_000)))
+		if err == nil {
+			defer ln.Close() // at the end, or two might be the same
+			free = append(free, ln.Addr().String())
+		} else if tries == 1000 {
 			t.Fatal(err)
 		}
-		defer ln.Close() // at the end, or two might be the same
-		free = append(free, ln.Addr().String())
 	}
 	return free
 }

@@ -194,8 +194,8 @@ func TestProcessDescriptorsExhausted(t *testing.T) {
 				exits(t, ctx, closeInput(p), 0)
 				return nil
 			}
-			if open := descriptors(); len(open) != before {
-				t.Errorf("with %d: open are %v, there were %d", free, open, before)
+			if descriptorsLeft(before) != before {
+				t.Errorf("with %d: open are %v, there were %d", free, descriptors(), before)
 			}
 			if !errors.Is(err, syscall.EMFILE) || free > 50 {
 				t.Fatalf("with %d: %v", free, err)
@@ -221,8 +221,8 @@ func TestProcessWithoutPipes(t *testing.T) {
 		if _, err := asyncio.CreateSubprocessShell(ctx, "true", piped()); !errors.Is(err, errors.ErrUnsupported) {
 			t.Errorf("with pipes: %v", err)
 		}
-		if open := descriptors(); len(open) != before {
-			t.Errorf("open are %v, there were %d", open, before)
+		if descriptorsLeft(before) != before {
+			t.Errorf("open are %v, there were %d", descriptors(), before)
 		}
 		exits(t, ctx, sh(t, ctx, "exit 3", nil), 3)
 		return nil

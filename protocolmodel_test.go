@@ -244,7 +244,7 @@ func TestProtocolModel(t *testing.T) {
 			if err != nil {
 				return err
 			}
-			deadline := time.Now().Add(20 * time.Second)
+			deadline := time.Now().Add(2 * time.Minute)
 			for m.state.lost == 0 {
 				if time.Now().After(deadline) {
 					t.Fatalf("%s is stuck: %v; got %d of %d, reading %t; %d left to write, peer got %d of %d", name, tr, m.got.n, len(sent), tr.IsReading(), len(m.left), heard.n, len(answer))

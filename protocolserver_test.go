@@ -288,7 +288,7 @@ func TestServerListens(t *testing.T) {
 			if !errors.Is(err, syscall.EADDRINUSE) || !errors.As(err, &op) || op.Addr.String() != ln.Addr().String() {
 				t.Errorf("CreateServer = %v", err)
 			}
-			if after := len(descriptors()); after != before {
+			if after := descriptorsLeft(before); after != before {
 				t.Errorf("%d descriptors are open, before %d", after, before)
 			}
 			return nil

@@ -100,7 +100,7 @@ func TestScaleConnections(t *testing.T) {
 		if most != n || lines != n*clientRounds {
 			t.Errorf("%d connections were open at once, %d lines came; want %d and %d", most, lines, n, n*clientRounds)
 		}
-		if after := len(descriptors()); after > before {
+		if after := descriptorsLeft(before); after > before {
 			t.Errorf("%d descriptors are left, before there were %d", after, before)
 		}
 		return nil

@@ -27,7 +27,7 @@ const childRole = "ASYNCIO_TEST_ROLE"
 // child is a command that runs the same test in a process of its own.
 func child(t testing.TB, role string) *exec.Cmd {
 	t.Helper()
-	c := exec.Command(os.Args[0], "-test.run=^"+t.Name()+"$", "-test.timeout=60s")
+	c := exec.Command(os.Args[0], "-test.run=^"+t.Name()+"$", "-test.timeout=5m")
 	c.Env = append(os.Environ(), childRole+"="+role)
 	return c
 }
@@ -84,7 +84,7 @@ func TestOpenConnectionBlackHole(t *testing.T) {
 			if err := w.WaitClosed(ctx); err != nil {
 				return err
 			}
-			if now := len(descriptors()); now > open {
+			if now := descriptorsLeft(open); now > open {
 				t.Errorf("%d descriptors are open, before %d", now, open)
 			}
 			return nil
@@ -106,21 +106,22 @@ func TestOpenConnectionBlackHole(t *testing.T) {
 		hole := blackHole(t, "127.0.0.1")
 		h := newHost(t, "127.0.0.2")
 		runStreams(t, func(ctx context.Context) error {
+			before := len(descriptors())
 			opening := asyncio.Go(ctx, func(ctx context.Context) error {
 				return open(ctx, "tcp", "name.example:80", &asyncio.ConnOptions{Resolver: resolvesTo(hole, h.addr), HappyEyeballsDelay: -1})
 			})
+			comesTrue(t, ctx, "it tries the first address", func() bool { return len(descriptors()) == before+1 })
 			if err := asyncio.Sleep(ctx, 10*time.Millisecond); err != nil {
 				return err
 			}
 			if opening.Done() {
 				t.Error("it did not wait for the first address")
 			}
-			before := len(descriptors())
 			opening.Cancel(nil)
 			if err := opening.Wait(ctx); !errors.Is(err, asyncio.ErrCancelled) {
 				t.Errorf("OpenConnection = %v", err)
 			}
-			if after := len(descriptors()); after != before-1 {
+			if after := descriptorsLeft(before); after != before {
 				t.Errorf("%d descriptors are open after the cancellation, %d before", after, before)
 			}
 			return nil
@@ -140,7 +141,7 @@ func TestOpenConnectionBlackHole(t *testing.T) {
 			if err != asyncio.ErrTimeout {
 				t.Errorf("Timeout = %v", err)
 			}
-			if after := len(descriptors()); after != before {
+			if after := descriptorsLeft(before); after != before {
 				t.Errorf("%d descriptors are open, before %d", after, before)
 			}
 			return nil
@@ -218,6 +219,7 @@ func TestServerOutOfDescriptors(t *testing.T) {
 				return err
 			}
 			w.WriteString("late\n")
+			comesTrue(t, ctx, "a report", func() bool { return len(reported.reports) == round })
 			if err := asyncio.Sleep(ctx, 4*time.Second); err != nil { // it tries each second
 				return err
 			}

@@ -37,7 +37,7 @@ func leavesNothing(t testing.TB) {
 			return // it has other worries
 		}
 		settled := func() bool { return runtime.NumGoroutine() <= goroutines && len(descriptors()) == files }
-		for deadline := time.Now().Add(10 * time.Second); !settled(); time.Sleep(time.Millisecond) {
+		for deadline := time.Now().Add(30 * time.Second); !settled(); time.Sleep(time.Millisecond) {
 			if time.Now().After(deadline) {
 				stacks := make([]byte, 1<<20)
 				t.Errorf("%d goroutines are left, %d were there before; descriptors %v, %d before\n%s", runtime.NumGoroutine(),
@@ -70,6 +70,17 @@ func descriptors() []string {
 	return open
 }
 
+// descriptorsLeft counts the open descriptors. The portable backend gets time to close
+// all but most of them: it does so on goroutines that are on their way.
+func descriptorsLeft(most int) int {
+	n := len(descriptors())
+	for i := 0; onPortable && i < 10_000 && n > most; i++ {
+		time.Sleep(time.Millisecond)
+		n = len(descriptors())
+	}
+	return n
+}
+
 // onPortable says that the tests run on the portable backend.
 var onPortable = os.Getenv("ASYNCIO_BACKEND") == "portable" || runtime.GOOS != "linux"
 
@@ -90,7 +101,7 @@ func runStreams(t testing.TB, main func(ctx context.Context) error, opts ...asyn
 	counted := func(ctx context.Context) error {
 		err := main(ctx)
 		if loop := asyncio.CurrentTask(ctx).Loop(); err == nil {
-			for deadline := time.Now().Add(time.Second); loop.Timers() > 0 && time.Now().Before(deadline); {
+			for deadline := time.Now().Add(10 * time.Second); loop.Timers() > 0 && time.Now().Before(deadline); {
 				asyncio.Yield(ctx) // connections may have to close yet
 			}
 			if n := loop.Timers(); n > 0 && len(asyncio.AllTasks(ctx)) == 1 { // else they may be those of tasks
@@ -492,26 +503,27 @@ func TestStreamReset(t *testing.T) {
 	})
 }
 
+// plenty is more than kernels take of what nobody reads. How much that is, and when they
+// take it, cannot be told: not all at once, if the machine is busy.
+const plenty = 16 << 20
+
+// writePlenty fills a connection whose peer does not read, and returns how much was
+// written.
+func writePlenty(t testing.TB, w *asyncio.StreamWriter) (written int) {
+	t.Helper()
+	for chunk := make([]byte, 1<<20); w.Buffered() < plenty; written += len(chunk) {
+		if _, err := w.Write(chunk); err != nil {
+			t.Fatal(err)
+		}
+	}
+	return written
+}
+
 // stuck fills a connection whose peer does not read, and returns a task that
 // waits in Drain.
 func stuck(t testing.TB, ctx context.Context, w *asyncio.StreamWriter) asyncio.AnyTask {
 	t.Helper()
-	chunk := make([]byte, 1<<20)
-	for still := 0; still < 20; still++ {
-		before := w.Buffered()
-		for w.Buffered() < 1<<20 {
-			if _, err := w.Write(chunk); err != nil {
-				t.Fatal(err)
-			}
-		}
-		if !onPortable {
-			break
-		}
-		// A goroutine fills the kernel while we are not looking.
-		if asyncio.Sleep(ctx, time.Millisecond); w.Buffered() != before {
-			still = 0
-		}
-	}
+	writePlenty(t, w)
 	draining := asyncio.Go(ctx, w.Drain, asyncio.WithName("draining"))
 	for range 10 { // what fits into the kernel has gone there
 		asyncio.Yield(ctx)
@@ -524,7 +536,7 @@ func stuck(t testing.TB, ctx context.Context, w *asyncio.StreamWriter) asyncio.A
 
 func TestStreamPeerNeverReads(t *testing.T) {
 	leavesNothing(t)
-	for _, name := range []string{"Abort", "a cancelled Drain drops nothing", "the end of the loop"} {
+	for _, name := range []string{"Abort", "the end of the loop"} {
 		t.Run(name, func(t *testing.T) {
 			over := newGate()
 			defer over.open()
@@ -533,8 +545,7 @@ func TestStreamPeerNeverReads(t *testing.T) {
 				return nil
 			}, func(ctx context.Context, r *asyncio.StreamReader, w *asyncio.StreamWriter) error {
 				draining := stuck(t, ctx, w)
-				switch name {
-				case "Abort":
+				if name == "Abort" {
 					closing := asyncio.Go(ctx, w.WaitClosed)
 					w.Close()
 					asyncio.Yield(ctx)
@@ -548,17 +559,38 @@ func TestStreamPeerNeverReads(t *testing.T) {
 					if err := closing.Wait(ctx); err != nil {
 						t.Errorf("WaitClosed = %v", err)
 					}
-				case "a cancelled Drain drops nothing":
-					waiting := w.Buffered()
-					draining.Cancel(nil)
-					if err := draining.Wait(ctx); !errors.Is(err, asyncio.ErrCancelled) || w.Buffered() != waiting {
-						t.Errorf("Drain = %v, %d bytes wait, before %d", err, w.Buffered(), waiting)
-					}
 				}
 				return nil
 			})
 		})
 	}
+	t.Run("a cancelled Drain drops nothing", func(t *testing.T) {
+		cancelled := newGate()
+		came := make(chan int, 1)
+		withPeer(t, func(c *net.TCPConn) error {
+			cancelled.pass()
+			n, err := io.Copy(io.Discard, c)
+			came <- int(n)
+			return err
+		}, func(ctx context.Context, r *asyncio.StreamReader, w *asyncio.StreamWriter) error {
+			written := writePlenty(t, w)
+			draining := asyncio.Go(ctx, w.Drain)
+			asyncio.Yield(ctx)
+			draining.Cancel(nil)
+			if err := draining.Wait(ctx); !errors.Is(err, asyncio.ErrCancelled) || w.Buffered() == 0 {
+				t.Errorf("Drain = %v, %d bytes wait", err, w.Buffered())
+			}
+			cancelled.open()
+			w.Close()
+			if err := w.WaitClosed(ctx); err != nil {
+				return err
+			}
+			if n := <-came; n != written {
+				t.Errorf("%d bytes came, %d were written", n, written)
+			}
+			return nil
+		})
+	})
 }
 
 func TestStreamDrain(t *testing.T) {
@@ -659,7 +691,10 @@ func TestStreamPeerSendsForever(t *testing.T) {
 			n, err := c.Write(chunk)
 			total += n
 			if errors.Is(err, os.ErrDeadlineExceeded) {
-				break // there is no room anywhere
+				if n == 0 && total > 0 {
+					break // there is no room anywhere
+				}
+				continue
 			}
 			if err != nil {
 				return err
@@ -1109,7 +1144,7 @@ func interruptOnce(t *testing.T, i interruption, k int) (passes int, interrupted
 	if took, passed := time.Since(start), loop.Time()-before; !errors.Is(err, asyncio.ErrDeadlock) || passed > took {
 		t.Errorf("there is still something to wait for: %v, the clock went on by %v in %v", err, passed, took)
 	}
-	for deadline := time.Now().Add(5 * time.Second); len(descriptors()) != open; time.Sleep(time.Millisecond) { // those of the peers
+	for deadline := time.Now().Add(20 * time.Second); len(descriptors()) != open; time.Sleep(time.Millisecond) { // those of the peers
 		if time.Now().After(deadline) {
 			t.Errorf("descriptors %v are left, there were %d", descriptors(), open)
 			break

@@ -300,8 +300,8 @@ func TestSubprocessFailures(t *testing.T) {
 		if tr != nil || p != nil || !errors.Is(err, fs.ErrNotExist) || len(c.events) > 0 {
 			t.Errorf("%v, %v, %v, told %q", tr, p, err, c.events)
 		}
-		if open := descriptors(); len(open) != before {
-			t.Errorf("open are %v, there were %d", open, before)
+		if descriptorsLeft(before) != before {
+			t.Errorf("open are %v, there were %d", descriptors(), before)
 		}
 		return nil
 	})

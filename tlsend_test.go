@@ -87,7 +87,7 @@ func TestTLSCloseSendsAll(t *testing.T) {
 						return struct{}{}, err
 					}
 					defer raw.Close()
-					raw.SetDeadline(time.Now().Add(30 * time.Second))
+					raw.SetDeadline(time.Now().Add(2 * time.Minute))
 					seen := &tlsWitness{Conn: raw}
 					c := tls.Client(seen, &tls.Config{RootCAs: ca.pool, ServerName: "localhost", MaxVersion: tls.VersionTLS12})
 					if _, err := io.WriteString(c, "go\n"); err != nil {
@@ -252,22 +252,29 @@ func TestTLSCloseEnds(t *testing.T) {
 		})
 	}
 	t.Run("the default limit", func(t *testing.T) {
-		over := newGate()
+		shaken, over := newGate(), newGate()
 		address := tlsPeer(t, servers, func(c *tls.Conn) error {
 			err := c.Handshake()
+			shaken.open()
 			over.pass()
 			return err
 		})
 		clock := newJumpClock()
+		clock.still = true
 		runStreams(t, func(ctx context.Context) error {
 			defer over.open()
 			_, w, err := asyncio.OpenConnection(ctx, "tcp", address, &asyncio.ConnOptions{TLS: &tls.Config{RootCAs: ca.pool, ServerName: "localhost"}})
 			if err != nil {
 				return err
 			}
+			if err := shaken.waitIn(ctx); err != nil {
+				return err
+			}
 			w.Close()
 			clock.jump(29 * time.Second)
-			asyncio.Sleep(ctx, time.Millisecond)
+			for range 10 {
+				asyncio.Yield(ctx)
+			}
 			if !strings.HasPrefix(w.String(), "<StreamWriter closing ") {
 				t.Errorf("after 29 seconds: %v", w)
 			}

@@ -23,6 +23,7 @@ import (
 	"time"
 
 	"github.com/goasyncio/asyncio"
+	"github.com/goasyncio/asyncio/internal/portable"
 	"github.com/goasyncio/asyncio/internal/seam"
 	"github.com/goasyncio/asyncio/internal/sock"
 )
@@ -72,6 +73,83 @@ func withDribblingNetwork() asyncio.LoopOption {
 	return seam.LoopOption(seam.Seams{NewNetwork: func() (seam.Network, error) {
 		n, err := sock.New()
 		return dribblingNetwork{n}, err
+	}}).(asyncio.LoopOption)
+}
+
+// A clog is in the way of all that is written to the accepted connections of a network,
+// while it is shut. How much a real network takes before it is full is known to nobody.
+type clog struct {
+	shut  bool
+	conns []*cloggedConn
+}
+
+// open lets everything through.
+func (c *clog) open() {
+	c.shut = false
+	for _, conn := range c.conns {
+		conn.handler.Ready(seam.Writable)
+	}
+}
+
+type cloggedConn struct {
+	seam.AcceptedConn
+	clog    *clog
+	handler seam.Handler
+}
+
+func (c *cloggedConn) Attach(h seam.Handler) error {
+	c.handler = h
+	return c.AcceptedConn.Attach(h)
+}
+
+func (c *cloggedConn) Write(p []byte) (int, error) {
+	if c.clog.shut {
+		return 0, seam.ErrWouldBlock
+	}
+	return c.AcceptedConn.Write(p)
+}
+
+func (c *cloggedConn) Writev(v [][]byte) (int, error) {
+	if c.clog.shut {
+		return 0, seam.ErrWouldBlock
+	}
+	return c.AcceptedConn.Writev(v)
+}
+
+type cloggedNetwork struct {
+	seam.Network
+	clog *clog
+}
+
+func (n cloggedNetwork) Listen(network string, at seam.Addr, opts seam.ListenOptions, h seam.Handler) (seam.Listener, error) {
+	ln, err := n.Network.Listen(network, at, opts, h)
+	return cloggedListener{ln, n.clog}, err
+}
+
+type cloggedListener struct {
+	seam.Listener
+	clog *clog
+}
+
+func (ln cloggedListener) Accept() (seam.AcceptedConn, error) {
+	c, err := ln.Listener.Accept()
+	if err != nil {
+		return nil, err
+	}
+	conn := &cloggedConn{AcceptedConn: c, clog: ln.clog}
+	ln.clog.conns = append(ln.clog.conns, conn)
+	return conn, nil
+}
+
+// withClog puts c into the network.
+func withClog(c *clog) asyncio.LoopOption {
+	return seam.LoopOption(seam.Seams{NewNetwork: func() (n seam.Network, err error) {
+		if onPortable {
+			n, err = portable.New()
+		} else {
+			n, err = sock.New()
+		}
+		return cloggedNetwork{n, c}, err
 	}}).(asyncio.LoopOption)
 }
 
@@ -359,8 +437,9 @@ func withRecordWriter(t *testing.T, handler asyncio.Handler, client func(w *reco
 	}, opts...)
 }
 
-// fills waits until the network takes no more, and returns how much is left.
-func fills(ctx context.Context, w *asyncio.StreamWriter) int {
+// settles waits until nothing changes any more, for a while at least, and returns how
+// much waits to be sent.
+func settles(ctx context.Context, w *asyncio.StreamWriter) int {
 	left := w.Buffered()
 	for same := 0; same < 20; same++ {
 		asyncio.Sleep(ctx, time.Millisecond)
@@ -376,11 +455,13 @@ func TestTLSKeyUpdates(t *testing.T) {
 	t.Run("while a write waits", func(t *testing.T) {
 		data := pattern(8 << 20)
 		waiting, updated := newGate(), newGate()
+		var clog clog
 		withRecordWriter(t, func(ctx context.Context, r *asyncio.StreamReader, w *asyncio.StreamWriter) error {
+			clog.shut = true
 			w.Write(data)
 			draining := asyncio.Go(ctx, w.Drain)
 			asyncio.Yield(ctx)
-			before := fills(ctx, w)
+			before := w.Buffered()
 			if before == 0 || draining.Done() {
 				t.Errorf("%d bytes wait, %v", before, draining)
 			}
@@ -390,6 +471,7 @@ func TestTLSKeyUpdates(t *testing.T) {
 			if w.Buffered() <= before || draining.Done() {
 				t.Errorf("%d bytes wait, before %d, %v", w.Buffered(), before, draining)
 			}
+			clog.open()
 			updated.open()
 			w.WriteString("more\n")
 			if err := w.Drain(ctx); err != nil {
@@ -416,7 +498,7 @@ func TestTLSKeyUpdates(t *testing.T) {
 			}
 			w.Write(w.record(recordAlert, []byte{1, 0}))
 			return nil
-		})
+		}, withClog(&clog))
 	})
 	const many = 5000
 	flood := func(w *recordWriter) []byte {
@@ -446,17 +528,20 @@ func TestTLSKeyUpdates(t *testing.T) {
 	t.Run("a flood of them, by a peer that reads late", func(t *testing.T) {
 		waiting, reading := newGate(), newGate()
 		data := make([]byte, 8<<20)
+		var clog clog
 		withRecordWriter(t, func(ctx context.Context, r *asyncio.StreamReader, w *asyncio.StreamWriter) error {
+			clog.shut = true
 			w.Write(data)
-			before := fills(ctx, w)
+			before := w.Buffered()
 			waiting.open()
 			got := asyncio.CreateTask(ctx, func(ctx context.Context) ([]byte, error) { return r.ReadExactly(ctx, many) })
 			for w.Buffered()-before < 64<<10 {
 				asyncio.Sleep(ctx, time.Millisecond)
 			}
-			if n := fills(ctx, w) - before; before == 0 || n > 65<<10 || got.Done() {
+			if n := settles(ctx, w) - before; before == 0 || n > 65<<10 || got.Done() {
 				t.Errorf("%d bytes waited, and %d more; %v", before, n, got)
 			}
+			clog.open()
 			reading.open()
 			all, err := got.Await(ctx)
 			sees(t, all, err, strings.Repeat("x", many), nil)
@@ -471,18 +556,21 @@ func TestTLSKeyUpdates(t *testing.T) {
 			reading.pass()
 			_, err := io.Copy(io.Discard, w.Conn)
 			return errors.Join(<-sent, err)
-		})
+		}, withClog(&clog))
 	})
 	t.Run("a flood of them, by a peer that never reads and leaves", func(t *testing.T) {
 		waiting, enough := newGate(), newGate()
+		var clog clog
 		withRecordWriter(t, func(ctx context.Context, r *asyncio.StreamReader, w *asyncio.StreamWriter) error {
+			clog.shut = true
 			w.Write(make([]byte, 8<<20))
-			before := fills(ctx, w)
+			before := w.Buffered()
 			waiting.open()
 			got := asyncio.CreateTask(ctx, func(ctx context.Context) ([]byte, error) { return r.ReadExactly(ctx, 10*many) })
 			for w.Buffered()-before < 64<<10 {
 				asyncio.Sleep(ctx, time.Millisecond)
 			}
+			clog.open()
 			enough.open()
 			if err := got.Wait(ctx); err == nil {
 				t.Error("more was read than was sent")
@@ -494,7 +582,7 @@ func TestTLSKeyUpdates(t *testing.T) {
 			go w.Write(flood(w)) // the server does not take it all
 			enough.pass()
 			return w.Conn.(*net.TCPConn).SetLinger(0)
-		})
+		}, withClog(&clog))
 	})
 	for name, test := range map[string]struct {
 		records func(w *recordWriter) []byte
@@ -561,6 +649,7 @@ func TestTLSKeyUpdates(t *testing.T) {
 type late struct {
 	asyncio.NopProtocol
 	transport *asyncio.Transport
+	clog      clog
 	act       func(tr *asyncio.Transport)
 	waited    bool
 	lost      int
@@ -568,6 +657,7 @@ type late struct {
 
 func (p *late) ConnectionMade(tr *asyncio.Transport) {
 	p.transport = tr
+	p.clog.shut = true
 	tr.Write(make([]byte, 8<<20))
 }
 
@@ -593,8 +683,8 @@ func TestTLSProtocolAfterAFlood(t *testing.T) {
 		"Write and Close": {act: func(tr *asyncio.Transport) { tr.Write(make([]byte, more)); tr.Close() }, all: true},
 	} {
 		t.Run(name, func(t *testing.T) {
+			p := &late{act: c.act}
 			runStreams(t, func(ctx context.Context) error {
-				p := &late{act: c.act}
 				s, err := asyncio.CreateServer(ctx, "tcp", "127.0.0.1:0", func() *late { return p }, &asyncio.ServerOptions{TLS: servers})
 				if err != nil {
 					return err
@@ -621,16 +711,16 @@ func TestTLSProtocolAfterAFlood(t *testing.T) {
 						return n, err
 					})
 				})
-				for p.transport == nil || p.transport.WriteBufferSize() == 0 {
+				for p.transport == nil {
 					asyncio.Sleep(ctx, time.Millisecond)
 				}
-				asyncio.Sleep(ctx, 20*time.Millisecond) // until the network takes no more
 				before := p.transport.WriteBufferSize()
 				flooding.open()
 				for p.transport.WriteBufferSize()-before < 64<<10 {
 					asyncio.Sleep(ctx, time.Millisecond)
 				}
 				p.waited = true
+				p.clog.open()
 				reading.open()
 				if n, err := client.Await(ctx); err != nil || c.all && n < 8<<20+more {
 					t.Errorf("the peer has read %d bytes, %v", n, err)
@@ -640,7 +730,7 @@ func TestTLSProtocolAfterAFlood(t *testing.T) {
 					t.Errorf("WaitClosed = %v, the connection was lost %d times", err, p.lost)
 				}
 				return stillPolls(ctx)
-			})
+			}, withClog(&p.clog))
 		})
 	}
 }

@@ -33,7 +33,7 @@ func TestSleepIsExact(t *testing.T) {
 		}
 		return nil
 	})
-	if passed := time.Since(start); passed > 10*time.Second {
+	if passed := time.Since(start); passed > time.Minute {
 		t.Errorf("the test took %v of real time", passed)
 	}
 }

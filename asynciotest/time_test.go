@@ -321,7 +321,7 @@ func TestClockRate(t *testing.T) {
 		}
 		return nil
 	}, asynciotest.WithClockRate(10_000))
-	if passed := time.Since(start); err != nil || passed < 10*time.Millisecond || passed > 5*time.Second {
+	if passed := time.Since(start); err != nil || passed < 10*time.Millisecond || passed > 50*time.Second {
 		t.Errorf("Run = %v after %v", err, passed)
 	}
 }
@@ -380,7 +380,7 @@ func TestRunInBubble(t *testing.T) {
 		at("after a pipe", 5*time.Hour)
 		return errors.Join(w.Close(), w.WaitClosed(ctx))
 	})
-	if passed := time.Since(start); passed > 10*time.Second {
+	if passed := time.Since(start); passed > time.Minute {
 		t.Errorf("it took %v", passed)
 	}
 }

@@ -3,8 +3,10 @@
 package examples_test
 
 import (
+	"bufio"
 	"bytes"
 	"fmt"
+	"os"
 	"os/exec"
 	"path/filepath"
 	"regexp"
@@ -21,28 +23,47 @@ func TestExamples(t *testing.T) {
 		t.Fatalf("go build: %v\n%s", err, out)
 	}
 	for _, c := range []struct {
-		name  string
-		args  []string
-		check func(t *testing.T, lines []string)
+		name   string
+		args   []string
+		check  func(t *testing.T, lines []string)
+		enough func(out string) bool // it is interrupted then; nil: it ends by itself
 	}{
-		{"chat", nil, checkChat},
-		{"hello", nil, checkHello},
-		{"multicore", []string{"-loops", "3", "-calls", "90"}, checkMulticore},
-		{"raft", nil, checkRaft},
-		{"supervisor", nil, checkSupervisor},
-		{"tasks", nil, checkTasks},
-		{"tlsecho", nil, checkTLSEcho},
-		{"wget", []string{"-local"}, checkWget},
+		{"chat", nil, checkChat, nil},
+		{"hello", nil, checkHello, nil},
+		{"multicore", []string{"-loops", "3", "-calls", "90"}, checkMulticore, nil},
+		{"raft", nil, checkRaft, nil},
+		{"supervisor", []string{"-for", "1m", "-grace", "3s"}, checkSupervisor, supervised},
+		{"tasks", nil, checkTasks, nil},
+		{"tlsecho", nil, checkTLSEcho, nil},
+		{"wget", []string{"-local"}, checkWget, nil},
 	} {
 		t.Run(c.name, func(t *testing.T) {
 			if c.name == "multicore" && runtime.GOOS != "linux" {
 				t.Skip("other systems do not spread the connections of a port over its listeners")
 			}
+			if c.enough != nil && runtime.GOOS == "windows" {
+				c.args, c.enough = nil, nil // nobody can be interrupted there
+			}
 			t.Parallel()
-			var out, errs bytes.Buffer
+			var errs bytes.Buffer
 			cmd := exec.CommandContext(t.Context(), filepath.Join(dir, c.name), c.args...)
-			cmd.Stdout, cmd.Stderr = &out, &errs
-			if err := cmd.Run(); err != nil || errs.Len() > 0 {
+			cmd.Stderr = &errs
+			pipe, err := cmd.StdoutPipe()
+			if err != nil {
+				t.Fatal(err)
+			}
+			if err := cmd.Start(); err != nil {
+				t.Fatal(err)
+			}
+			var out strings.Builder
+			for lines := bufio.NewScanner(pipe); lines.Scan(); {
+				out.WriteString(lines.Text() + "\n")
+				if c.enough != nil && c.enough(out.String()) {
+					cmd.Process.Signal(os.Interrupt)
+					c.enough = nil
+				}
+			}
+			if err := cmd.Wait(); err != nil || errs.Len() > 0 {
 				t.Fatalf("%v\n%s", err, errs.String())
 			}
 			c.check(t, strings.Split(strings.TrimSpace(out.String()), "\n"))
@@ -109,6 +130,11 @@ func checkRaft(t *testing.T, lines []string) {
 			t.Errorf("%q", line)
 		}
 	}
+}
+
+// supervised: all programs speak, and one has been started again.
+func supervised(out string) bool {
+	return strings.Count(out, "| here I am\n") >= 4 && strings.Contains(out, "again in")
 }
 
 // checkSupervisor: all programs speak, one fails and is started again, and they are

@@ -8,6 +8,7 @@ import (
 	"context"
 	"errors"
 	"fmt"
+	"math/rand/v2"
 	"net"
 	"os/exec"
 	"regexp"
@@ -168,15 +169,17 @@ func sleeping(ctx context.Context, p *process, n string) (float64, error) {
 	return float64(bytes) / float64(tasks), err
 }
 
-// freePort returns a port that nobody listens on.
-func freePort() (string, error) {
-	l, err := net.Listen("tcp", "127.0.0.1:0")
-	if err != nil {
-		return "", err
+// freePort returns a port that nobody listens on. It is none of those that the system gives
+// to whoever wants any: a client would get it before the server does.
+func freePort() (port string, err error) {
+	for range 1000 {
+		var l net.Listener
+		port = strconv.Itoa(10_000 + rand.IntN(20_000))
+		if l, err = net.Listen("tcp", "127.0.0.1:"+port); err == nil {
+			return port, l.Close()
+		}
 	}
-	defer l.Close()
-	_, port, err := net.SplitHostPort(l.Addr().String())
-	return port, err
+	return "", err
 }
 
 // A process is a contender, or a client, that runs.

@@ -10,6 +10,7 @@ import (
 	"encoding/pem"
 	"fmt"
 	"math/big"
+	mathrand "math/rand/v2"
 	"net"
 	"os"
 	"os/exec"
@@ -153,7 +154,7 @@ func startBound(t *testing.T, command ...string) {
 // waitForServer waits until a server listens at an address, which it tells nobody.
 func waitForServer(t *testing.T, address string) {
 	t.Helper()
-	for deadline := time.Now().Add(10 * time.Second); ; time.Sleep(5 * time.Millisecond) {
+	for deadline := time.Now().Add(time.Minute); ; time.Sleep(5 * time.Millisecond) {
 		c, err := net.Dial("tcp", address)
 		if err == nil {
 			c.Close()
@@ -165,17 +166,20 @@ func waitForServer(t *testing.T, address string) {
 	}
 }
 
-// freeAddresses returns two addresses on this machine at which nobody listens.
+// freeAddresses returns two addresses on this machine at which nobody listens. Their
+// ports are none of those that the system gives to whoever wants any: others would get
+// them before the server does, or a client that looks for it would meet itself.
 func freeAddresses(t *testing.T) (a, b string) {
 	t.Helper()
-	var free [2]string
-	for i := range free {
-		l, err := net.Listen("tcp", "127.0.0.1:0")
-		if err != nil {
+	var free []string
+	for tries := 1; len(free) < 2; tries++ {
+		l, err := net.Listen("tcp", fmt.Sprint("127.0.0.1:", 10_000+mathrand.IntN(20_000)))
+		if err == nil {
+			defer l.Close() // at the end, or both might be the same
+			free = append(free, l.Addr().String())
+		} else if tries == 1000 {
 			t.Fatal(err)
 		}
-		defer l.Close() // at the end, or both might be the same
-		free[i] = l.Addr().String()
 	}
 	return free[0], free[1]
 }

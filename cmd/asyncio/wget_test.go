@@ -135,8 +135,8 @@ func TestFailures(t *testing.T) {
 		{"name that does not exist", "http://nothing.invalid/", "", false},
 		{"refused", closedPort(t), "connection refused\n", false},
 		{"reset", rawServer(t, saysAndResets("", func() {})), "connection reset by the server\n", false},
-		{"silence", rawServer(t, saysAndWaits("")), "timed out after 300ms\n", false},
-		{"silence in the header", rawServer(t, saysAndWaits("HTTP/1.1 200 OK\r\nA: b")), "timed out after 300ms\n", true},
+		{"silence", rawServer(t, saysAndWaits("")), "timed out\n", false},
+		{"silence in the header", rawServer(t, saysAndWaits("HTTP/1.1 200 OK\r\nA: b")), "timed out\n", true},
 		{"closed at once", rawServer(t, says("")), "the connection was closed without an answer\n", false},
 		{"closed in the header", rawServer(t, says("HTTP/1.1 200 OK\r\n")), "the connection was closed in the middle of the header\n", true},
 		{"closed in a line", rawServer(t, says("HTTP/1.1 200 OK\r\nA: b")), "the connection was closed in the middle of the header\n", true},
@@ -154,11 +154,18 @@ func TestFailures(t *testing.T) {
 		{"TLS cut in the handshake", "https://" + rawTLSCut(t), "TLS handshake: unexpected EOF\n", false},
 	} {
 		t.Run(c.name, func(t *testing.T) {
-			timeout := "20s"
+			timeouts := []string{"20s"}
 			if strings.HasPrefix(c.says, "timed out") {
-				timeout = "300ms"
+				timeouts = []string{"300ms", "3s", "30s"} // a slow machine may need more for the part of a header
 			}
-			r := program(t, "wget", "-timeout", timeout, "-cacert", ca.file, c.url)
+			var r result
+			for _, timeout := range timeouts {
+				r = program(t, "wget", "-timeout", timeout, "-cacert", ca.file, c.url)
+				r.err = strings.Replace(r.err, "timed out after "+timeout, "timed out", 1)
+				if r.out != "" || !c.out {
+					break
+				}
+			}
 			if r.code != exitFailed {
 				t.Errorf("exit code %d, want %d", r.code, exitFailed)
 			}

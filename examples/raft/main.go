@@ -10,6 +10,7 @@ import (
 	"fmt"
 	"io"
 	"log"
+	"math/rand/v2"
 	"net"
 	"os"
 	"path/filepath"
@@ -195,16 +196,18 @@ func (c *cluster) close() {
 	}
 }
 
-// freeAddresses returns an address for each node that nobody uses now.
+// freeAddresses returns an address for each node that nobody uses now. Their ports are none
+// of those that the system gives to clients, which would get them before the nodes do.
 func freeAddresses() ([]string, error) {
 	var addresses []string
-	for range nodes {
-		l, err := net.Listen("tcp", "127.0.0.1:0")
-		if err != nil {
+	for tries := 1; len(addresses) < nodes; tries++ {
+		l, err := net.Listen("tcp", fmt.Sprint("127.0.0.1:", 10_000+rand.IntN(20_000)))
+		if err == nil {
+			defer l.Close()
+			addresses = append(addresses, l.Addr().String())
+		} else if tries == 1000 {
 			return nil, err
 		}
-		defer l.Close()
-		addresses = append(addresses, l.Addr().String())
 	}
 	return addresses, nil
 }

@@ -91,7 +91,7 @@ func TestFindsMistake(t *testing.T) {
 		}
 		return string(out)
 	}
-	first := test("test", "-tags", "raftbug", "-run", "^TestSeeds$", "-count", "1", "-timeout", "60s", ".")
+	first := test("test", "-tags", "raftbug", "-run", "^TestSeeds$", "-count", "1", "-timeout", "5m", ".")
 	command := regexp.MustCompile(`(?m)^ +go (test -tags=raftbug -run '\^TestSeeds\$' \S+ -args -asynciotest\.seed=\S+)$`).FindStringSubmatch(first)
 	if command == nil {
 		t.Fatalf("it does not say how to repeat it:\n%s", first)

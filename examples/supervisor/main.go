@@ -19,10 +19,9 @@ import (
 	"github.com/goasyncio/asyncio"
 )
 
-const (
-	firstPause = 100 * time.Millisecond
-	grace      = 300 * time.Millisecond // to end by oneself
-)
+const firstPause = 100 * time.Millisecond
+
+var grace = flag.Duration("grace", 300*time.Millisecond, "how long a program may take to end by itself")
 
 func main() {
 	duration := flag.Duration("for", 1500*time.Millisecond, "how long to run")
@@ -86,7 +85,7 @@ func run(ctx context.Context, name string) (code int, err error) {
 	output := asyncio.Go(ctx, func(ctx context.Context) error { return show(ctx, name, p.Stdout) })
 	if code, err = p.Wait(ctx); err != nil {
 		ctx = asyncio.CleanupContext(ctx)
-		if code, serr := p.Shutdown(ctx, grace); serr == nil {
+		if code, serr := p.Shutdown(ctx, *grace); serr == nil {
 			fmt.Printf("supervisor: %s is ended, with %d\n", name, code)
 		}
 	}

@@ -7,6 +7,7 @@ package netcontract
 import (
 	"errors"
 	"io"
+	"math/rand/v2"
 	"net"
 	"net/netip"
 	"os"
@@ -119,7 +120,8 @@ func (r *recorder) take() seam.Readiness {
 	return got
 }
 
-const patience = 20 * time.Second
+// patience is for tests that hang: much may be to do, on a machine that is busy.
+const patience = 2 * time.Minute
 
 // until waits in the network until done says so.
 func (s suite) until(done func() bool) {
@@ -179,6 +181,27 @@ func (p place) peer() (string, string) {
 }
 
 var loopback = place{network: "tcp", at: netip.MustParseAddrPort("127.0.0.1:0")}
+
+// portOfNobody returns an address where nobody is, nor will be: its port is none of those
+// that the system gives to whoever wants any.
+func portOfNobody(t *testing.T) netip.AddrPort {
+	t.Helper()
+	for tries := 1; ; tries++ {
+		at := netip.AddrPortFrom(loopback.at.Addr(), uint16(10_000+rand.IntN(20_000)))
+		l, err := net.Listen("tcp", at.String())
+		if err == nil {
+			defer l.Close()
+			p, err := net.ListenPacket("udp", at.String())
+			if err == nil {
+				p.Close()
+				return at
+			}
+		}
+		if tries == 1000 {
+			t.Fatal(err)
+		}
+	}
+}
 
 // everywhere runs f as a subtest in all kinds of places.
 func everywhere(t *testing.T, open Open, f func(s suite, p place)) {

@@ -102,7 +102,7 @@ func TestWatch(t *testing.T) {
 		unix.Shutdown(b, unix.SHUT_RDWR)
 		polls := 0
 		for end := time.Now().Add(20 * time.Millisecond); time.Now().Before(end); polls++ {
-			if _, err := p.Wait(time.Until(end)); err != nil {
+			if _, err := p.Wait(max(0, time.Until(end))); err != nil {
 				t.Fatal(err)
 			}
 		}

@@ -254,7 +254,7 @@ func (p *PacketConn) ReadFrom(buf []byte) (int, seam.Addr, error) {
 
 // patience is how long a datagram may hold up the loop. The system nearly always
 // takes it at once.
-const patience = 100 * time.Microsecond
+const patience = 150 * time.Microsecond
 
 // WriteTo sends one datagram, as in seam.PacketConn. If there is no room for it at
 // once it is taken all the same, and there is none for the next one; its error, if
@@ -274,9 +274,7 @@ func (p *PacketConn) WriteTo(data []byte, to seam.Addr) error {
 		p.writeErr = nil
 		return err
 	}
-	p.conn.SetWriteDeadline(time.Now().Add(patience))
-	err := p.writeTo(data, to)
-	if err != os.ErrDeadlineExceeded {
+	if err := p.writeAtOnce(data, to); err != os.ErrDeadlineExceeded {
 		return err
 	}
 	if p.unix && !p.connected {
@@ -286,6 +284,18 @@ func (p *PacketConn) WriteTo(data []byte, to seam.Addr) error {
 	p.goroutines++
 	go p.send(append([]byte{}, data...), to)
 	return nil
+}
+
+// writeAtOnce is writeTo with a time limit. On a busy machine that may have passed
+// before the system is asked at all: therefore it is asked again.
+func (p *PacketConn) writeAtOnce(data []byte, to seam.Addr) (err error) {
+	for range 3 {
+		p.conn.SetWriteDeadline(time.Now().Add(patience / 3))
+		if err = p.writeTo(data, to); err != os.ErrDeadlineExceeded {
+			break
+		}
+	}
+	return err
 }
 
 // send sends a datagram that has to wait.

@@ -8,6 +8,7 @@ import (
 	"errors"
 	"fmt"
 	"io/fs"
+	"math/rand/v2"
 	"net"
 	"slices"
 	"syscall"
@@ -236,9 +237,13 @@ func TestDiskFails(t *testing.T) {
 
 // On a real network and a real disk; a node that is cancelled leaves nothing behind.
 func TestFiles(t *testing.T) {
-	l, err := net.Listen("tcp", "127.0.0.1:0")
-	if err != nil {
-		t.Fatal(err)
+	// The system gives such a port to nobody who wants any.
+	var l net.Listener
+	err := errors.New("not yet")
+	for tries := 0; err != nil; tries++ {
+		if l, err = net.Listen("tcp", fmt.Sprint("127.0.0.1:", 10_000+rand.IntN(20_000))); tries == 1000 {
+			t.Fatal(err)
+		}
 	}
 	peers := []string{l.Addr().String()}
 	l.Close()
