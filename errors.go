@@ -225,14 +225,21 @@ func (timeoutError) Is(target error) bool {
 }
 
 // PanicError is the failure of a task, a callback or a function run by
-// ToThread that panicked. If it reaches Run, Run panics with it.
+// ToThread that panicked. If it reaches Run, Run panics with it. A panic in the poll of
+// the network, which would be a fault of this library, ends the run with one that says so.
 type PanicError struct {
 	Value any    // what was given to panic
 	Stack []byte // the stack of the coroutine that panicked
+
+	in string // what panicked, if that is no code of the program
 }
 
 func (e *PanicError) Error() string {
-	return fmt.Sprintf("panic: %v\n\n%s", e.Value, e.Stack)
+	what := "panic"
+	if e.in != "" {
+		what += " in " + e.in
+	}
+	return fmt.Sprintf("%s: %v\n\n%s", what, e.Value, e.Stack)
 }
 
 // Unwrap returns the value of the panic if that is an error.

@@ -498,7 +498,7 @@ func (l *EventLoop) wait(d time.Duration) error {
 		external = l.outside > 0
 		l.machine.Working(l.workers.count)
 	}
-	err := l.clock.Wait(d, external, l.poll)
+	err := l.waitOn(d, external)
 	if err == seam.ErrIdle && l.closing {
 		return ErrDeadlock // nobody reads more of it
 	}
@@ -515,6 +515,17 @@ func (l *EventLoop) wait(d time.Duration) error {
 		return fmt.Errorf("asyncio: poll: %w", err)
 	}
 	return nil
+}
+
+// waitOn waits by the clock. What panics in there is a network or a clock, and not the
+// task or callback that happens to go on with the next pass: it ends the run.
+func (l *EventLoop) waitOn(d time.Duration, external bool) (err error) {
+	defer func() {
+		if p := recover(); p != nil {
+			err = &PanicError{Value: p, Stack: stack(), in: "the poll of " + l.name}
+		}
+	}()
+	return l.clock.Wait(d, external, l.poll)
 }
 
 // giveWay lets other goroutines run now and then, if there is only one processor, while
