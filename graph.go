@@ -104,6 +104,9 @@ func PrintCallGraph(ctx context.Context, w io.Writer, f AnyFuture, opts ...Graph
 // captureCallGraph is called by those three directly: it counts frames.
 func captureCallGraph(ctx context.Context, f AnyFuture, opts []GraphOption, op string) (*FutureCallGraph, error) {
 	var c graphConfig
+	if err := checkOptions(op, opts); err != nil {
+		return nil, err
+	}
 	for _, o := range opts {
 		o.applyGraph(&c)
 	}

@@ -112,8 +112,9 @@ var loopCount atomic.Uint64
 
 // NewEventLoop makes a loop. It takes no resources of the system before its
 // first run, or its first AddReader or AddWriter; if that cannot get them, it
-// returns the error.
+// returns the error. NewEventLoop panics with a *UsageError if an option is nil.
 func NewEventLoop(opts ...LoopOption) *EventLoop {
+	mustOptions("NewEventLoop", opts)
 	c := loopConfig{
 		debug:   os.Getenv("ASYNCIO_DEBUG") != "" && os.Getenv("ASYNCIO_DEBUG") != "0",
 		grace:   10 * time.Second,

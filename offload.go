@@ -30,6 +30,9 @@ func ToThread[T any](ctx context.Context, fn func(ctx context.Context) (T, error
 	if fn == nil {
 		return zero, misuse("ToThread", ErrBadArgument, "the function is nil")
 	}
+	if err := checkOptions("ToThread", opts); err != nil {
+		return zero, err
+	}
 	var value T
 	err = t.offload(ctx, func(ctx context.Context) error {
 		v, err := fn(ctx)
@@ -324,6 +327,7 @@ func (f *ThreadFuture[T]) start(ctx context.Context, fn Coroutine[T], opts []Tas
 		f.finish(f.asked)
 		return
 	}
+	mustOptions("RunCoroutineThreadsafe", opts)
 	f.task = CreateTask(f.loop.Context(ctx), fn, opts...)
 	// Whoever waits for f hears of it as soon as the task is done: when the loop
 	// is closing there may be no further pass.

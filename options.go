@@ -5,6 +5,7 @@ package asyncio
 import (
 	"log/slog"
 	"os"
+	"slices"
 	"time"
 
 	"github.com/goasyncio/asyncio/internal/seam"
@@ -47,6 +48,22 @@ func (o loopOption) applyRun(c *runConfig)   { c.loop = append(c.loop, o) }
 type runOption func(*runConfig)
 
 func (o runOption) applyRun(c *runConfig) { o(c) }
+
+// checkOptions returns a *UsageError if one of the options that op was given is nil.
+func checkOptions[O comparable](op string, opts []O) error {
+	var none O
+	if slices.Contains(opts, none) {
+		return misuse(op, ErrBadArgument, "an option is nil")
+	}
+	return nil
+}
+
+// mustOptions panics with the error of checkOptions.
+func mustOptions[O comparable](op string, opts []O) {
+	if err := checkOptions(op, opts); err != nil {
+		panic(err)
+	}
+}
 
 // WithDebug switches debug mode on or off. Without it, the environment variable
 // ASYNCIO_DEBUG decides: anything but nothing and 0 means on.

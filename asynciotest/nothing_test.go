@@ -192,6 +192,7 @@ func TestLongCleanup(t *testing.T) {
 }
 
 func TestNilArguments(t *testing.T) {
+	nothing := func(context.Context) error { return nil }
 	for op, f := range map[string]func(){
 		"Explore: the function":          func() { asynciotest.Explore(t, 1, nil) },
 		"Explore: an option":             func() { asynciotest.Explore(t, 1, idle, nil) },
@@ -205,6 +206,12 @@ func TestNilArguments(t *testing.T) {
 		"RunInBubble: an option": func() {
 			asynciotest.RunInBubble(t, func(*testing.T, context.Context) error { return nil }, nil)
 		},
+		"Run: the function":          func() { asynciotest.Run(t, nil) },
+		"Run: an option":             func() { asynciotest.Run(t, nothing, nil) },
+		"Sim.Run: the function":      func() { new(asynciotest.Sim).Run(nil) },
+		"Sim.Run: an option":         func() { new(asynciotest.Sim).Run(nothing, nil) },
+		"Replay: the function":       func() { asynciotest.Replay(strings.NewReader(""), nil) },
+		"Replay: an option":          func() { asynciotest.Replay(strings.NewReader(""), nothing, nil) },
 		"WithManualClock: the clock": func() { asynciotest.WithManualClock(nil) },
 		"NoLeaks: the test":          func() { asynciotest.NoLeaks(nil) },
 	} {

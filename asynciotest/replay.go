@@ -71,9 +71,11 @@ func (d *Difference) Error() string {
 // of the context given to Run is not recorded.
 //
 // Otherwise Replay returns the error of asyncio.Run, ErrRecordingEnds at the end of a
-// recording that is not complete, or an error that Is ErrDamaged.
+// recording that is not complete, or an error that Is ErrDamaged. It panics if r, main or
+// an option is nil.
 func Replay(r io.Reader, main func(ctx context.Context) error, opts ...asyncio.RunOption) error {
 	p := NewReplay(r)
+	checkProgram("Replay", main, opts)
 	err := asyncio.Run(context.Background(), main, append(slices.Clone(opts), WithReplay(p))...)
 	if p.Err() != nil {
 		return p.Err()

@@ -46,8 +46,10 @@ type Sim struct {
 // ErrEndless. It may be called several times, each with a loop of its own, from
 // the goroutine that called the function under test.
 //
-// Options come after those of the simulation, so that they may replace them.
+// Options come after those of the simulation, so that they may replace them. Run panics
+// if main or an option is nil.
 func (s *Sim) Run(main func(ctx context.Context) error, opts ...asyncio.RunOption) error {
+	checkProgram("Sim.Run", main, opts)
 	if err := s.begin(); err != nil {
 		return err
 	}
