@@ -62,7 +62,7 @@ func (d *Difference) Error() string {
 // in a replay, too; it is not read or written, but closed.
 //
 // What the program writes, where it connects and listens, which processes it starts and
-// signals, and which timers it sets is compared with the recording. At the first
+// signals, which signals it wants itself, and which timers it sets is compared with the recording. At the first
 // difference the loop ends, and Replay returns a *Difference; a breakpoint in the
 // function that makes it, (*player).differ, shows the program in that moment. Functions of ToThread, and whoever calls
 // CallSoonThreadsafe and the like, run again; their calls are matched by the function
