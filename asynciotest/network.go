@@ -300,6 +300,9 @@ func (n *Network) mayGoOn(then time.Duration) error {
 	}
 	if n.endless == nil && n.limits.exceed(steps, then) {
 		n.endless = n.limits.exceeded(steps, then)
+		if t := n.trial(); t != nil {
+			n.endless = t.overran(n.endless)
+		}
 	}
 	return n.endless
 }
