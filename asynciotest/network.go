@@ -375,6 +375,9 @@ func (n *Network) endAll(why error) error {
 	for n.ready.len() > 0 {
 		n.ready.pop().queued = false
 	}
+	if t := n.trial(); t != nil && n.endless == nil {
+		t.remark(n.Now(), standstill)
+	}
 	var text strings.Builder
 	for _, p := range n.programs {
 		did := ""
