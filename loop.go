@@ -133,6 +133,9 @@ func NewEventLoop(opts ...LoopOption) *EventLoop {
 		grace:   c.grace,
 		options: c,
 	}
+	if c.seams.Name != "" {
+		l.name = c.seams.Name + " (" + l.name + ")"
+	}
 	if l.logger == nil {
 		l.logger = slog.Default()
 	}

@@ -129,6 +129,9 @@ func WithInterrupt(signals ...os.Signal) RunOption {
 func init() {
 	seam.LoopOption = func(s seam.Seams) any {
 		return loopOption(func(c *loopConfig) {
+			if s.Name != "" {
+				c.seams.Name = s.Name
+			}
 			if s.NewClock != nil {
 				c.seams.NewClock = s.NewClock
 			}
