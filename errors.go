@@ -162,10 +162,13 @@ func newCancelled(cause error) *CancelledError {
 }
 
 func (e *CancelledError) Error() string {
-	if e.Cause == nil || e.Cause == context.Canceled {
-		return "asyncio: cancelled"
+	switch {
+	case e.Cause != nil && e.Cause != context.Canceled:
+		return "asyncio: cancelled: " + e.Cause.Error()
+	case e.deadline:
+		return "asyncio: cancelled: " + context.DeadlineExceeded.Error()
 	}
-	return "asyncio: cancelled: " + e.Cause.Error()
+	return "asyncio: cancelled"
 }
 
 // Is reports whether target is ErrCancelled or the error that a context gives
