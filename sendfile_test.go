@@ -278,15 +278,20 @@ func TestSendFile(t *testing.T) {
 		})
 		t.Run("SF-021 writing meanwhile is refused, and Close ends it, "+c.name, func(t *testing.T) {
 			f := fileWith(t, make([]byte, 64<<20))
-			over := newGate()
-			withCourier(t, c, func(c net.Conn) error { over.pass(); return nil }, func(ctx context.Context, s fileSender) error {
+			begun, over := newGate(), newGate()
+			withCourier(t, c, func(c net.Conn) error {
+				_, err := c.Read(make([]byte, 1))
+				begun.open()
+				over.pass()
+				return err
+			}, func(ctx context.Context, s fileSender) error {
 				defer over.open()
 				var sent int64
 				sending := asyncio.Go(ctx, func(ctx context.Context) (err error) {
 					sent, err = s.SendFile(ctx, f, nil)
 					return err
 				})
-				if err := asyncio.Sleep(ctx, 20*time.Millisecond); err != nil { // it is stuck somewhere by then
+				if err := begun.waitIn(ctx); err != nil { // there is no room for all
 					return err
 				}
 				_, err := s.Write([]byte("x"))
