@@ -93,6 +93,9 @@ func FormatCallGraph(ctx context.Context, f AnyFuture, opts ...GraphOption) (str
 // PrintCallGraph writes the call graph that CaptureCallGraph captures to w
 // (asyncio.print_call_graph). Its errors are those of CaptureCallGraph and of w.
 func PrintCallGraph(ctx context.Context, w io.Writer, f AnyFuture, opts ...GraphOption) error {
+	if w == nil {
+		return misuse("PrintCallGraph", ErrBadArgument, "the writer is nil")
+	}
 	g, err := captureCallGraph(ctx, f, opts, "PrintCallGraph")
 	if err != nil {
 		return err

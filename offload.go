@@ -281,7 +281,9 @@ func RunCoroutineThreadsafe[T any](ctx context.Context, l *EventLoop, fn Corouti
 		start: func() { f.start(ctx, fn, opts) },
 		fail:  func() { f.finish(misuse("RunCoroutineThreadsafe", ErrLoopClosed, "%s", l.name)) },
 	}
-	if !l.entry.post(start) {
+	if l == nil {
+		f.finish(misuse("RunCoroutineThreadsafe", ErrBadArgument, "the loop is nil"))
+	} else if !l.entry.post(start) {
 		start.fail()
 	}
 	return f

@@ -1,4 +1,4 @@
-// Tests of options that make no sense.
+// Tests of options and other arguments that make no sense.
 
 package asyncio_test
 
@@ -66,4 +66,44 @@ func TestNilOptions(t *testing.T) {
 			})
 		})
 	})
+}
+
+// TestNothingToAwait: who is given a nil in place of something to await says so, before it
+// starts anything.
+func TestNothingToAwait(t *testing.T) {
+	asynciotest.Run(t, func(ctx context.Context) error {
+		runs := asyncio.Coroutine[int](func(context.Context) (int, error) {
+			t.Error("it runs")
+			return 0, nil
+		})
+		for _, none := range []asyncio.Awaitable[int]{nil, asyncio.Coroutine[int](nil), (*asyncio.Task[int])(nil), (*asyncio.Future[int])(nil)} {
+			_, err := asyncio.Gather(ctx, runs, none)
+			mistake(t, err, asyncio.ErrBadArgument)
+			_, err = asyncio.GatherSettled(ctx, runs, none)
+			mistake(t, err, asyncio.ErrBadArgument)
+			_, err = asyncio.Shield(ctx, none)
+			mistake(t, err, asyncio.ErrBadArgument)
+			_, err = asyncio.WaitFor(ctx, 0, none)
+			mistake(t, err, asyncio.ErrBadArgument)
+			_, err = asyncio.WaitFor(ctx, 1, none)
+			mistake(t, err, asyncio.ErrBadArgument)
+			n := 0
+			for _, err := range asyncio.AsCompleted(ctx, runs, none) {
+				mistake(t, err, asyncio.ErrBadArgument)
+				n++
+			}
+			if n != 1 {
+				t.Errorf("AsCompleted has yielded %d times", n)
+			}
+		}
+		_, _, err := asyncio.Wait(ctx, []asyncio.AnyFuture{asyncio.CurrentTask(ctx), nil}, asyncio.WaitOptions{})
+		mistake(t, err, asyncio.ErrBadArgument)
+		mistake(t, asyncio.PrintCallGraph(ctx, nil, nil), asyncio.ErrBadArgument)
+		return nil
+	})
+	_, err := asyncio.RunCoroutineThreadsafe(context.Background(), nil, func(context.Context) (int, error) { return 0, nil }).Wait(context.Background())
+	mistake(t, err, asyncio.ErrBadArgument)
+	loop := asyncio.NewEventLoop()
+	defer loop.Close()
+	mistake(t, loop.RunUntilComplete(nil), asyncio.ErrBadArgument)
 }

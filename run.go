@@ -231,6 +231,9 @@ func (i interruption) post() seam.Post {
 // like RunForever, with ErrLoopStopped if Stop ends the run before f is done, and
 // with ErrDeadlock if f can never be done.
 func (l *EventLoop) RunUntilComplete(f AnyFuture) error {
+	if f == nil {
+		return misuse("RunUntilComplete", ErrBadArgument, "the future is nil")
+	}
 	c := f.core()
 	if c.loop != l {
 		return misuse("RunUntilComplete", ErrWrongLoop, "the future does not belong to %s", l.name)
