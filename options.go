@@ -118,10 +118,13 @@ func WithBackend(b Backend) LoopOption {
 // the main task with the cause ErrInterrupted, the second prints the tasks to
 // standard error and restores the signal's default action, so that a third one
 // ends the process. If none is given it is for os.Interrupt. Without WithInterrupt,
-// signals are left alone.
+// signals are left alone. It panics with a *UsageError if one of them is nil.
 func WithInterrupt(signals ...os.Signal) RunOption {
 	if len(signals) == 0 {
 		signals = []os.Signal{os.Interrupt}
+	}
+	if slices.Contains(signals, nil) {
+		panic(misuse("WithInterrupt", ErrBadArgument, "a signal is nil"))
 	}
 	return runOption(func(c *runConfig) { c.interrupts = append(c.interrupts, signals...) })
 }

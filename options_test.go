@@ -4,6 +4,7 @@ package asyncio_test
 
 import (
 	"context"
+	"os"
 	"testing"
 
 	"github.com/goasyncio/asyncio"
@@ -57,6 +58,7 @@ func TestNilOptions(t *testing.T) {
 			fn()
 		}
 		panics("NewEventLoop", func() { asyncio.NewEventLoop(asyncio.WithDebug(false), nil) })
+		expectUsage(t, asyncio.ErrBadArgument, func() { asyncio.WithInterrupt(os.Interrupt, nil) })
 		panics("NewRunner", func() { asyncio.NewRunner(asyncio.WithDebug(false), nil) })
 		asynciotest.Run(t, func(ctx context.Context) error {
 			return asyncio.WithTaskGroup(ctx, func(ctx context.Context, g *asyncio.TaskGroup) error {
