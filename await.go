@@ -86,6 +86,27 @@ func (f *future) awaitable(t *task, op string) error {
 	return nil
 }
 
+// checkAwaitables returns a *UsageError if one of those that op was given is nil.
+func checkAwaitables[T any](op string, as ...Awaitable[T]) error {
+	for i, a := range as {
+		none := false
+		switch a := a.(type) {
+		case nil:
+			none = true
+		case *Task[T]:
+			none = a == nil
+		case *Future[T]:
+			none = a == nil
+		case Coroutine[T]:
+			none = a == nil
+		}
+		if none {
+			return misuse(op, ErrBadArgument, "there is nothing to await: awaitable %d is nil", i)
+		}
+	}
+	return nil
+}
+
 // coreOf returns the future behind a, starting a coroutine as a task.
 func coreOf[T any](ctx context.Context, a Awaitable[T], op string) *future {
 	if f, ok := a.(AnyFuture); ok {
@@ -130,6 +151,9 @@ func Shield[T any](ctx context.Context, a Awaitable[T]) (T, error) {
 	if err != nil {
 		return zero, err
 	}
+	if err := checkAwaitables("Shield", a); err != nil {
+		return zero, err
+	}
 	inner := coreOf(ctx, a, "Shield")
 	if inner.state == pending {
 		if err := inner.awaitable(t, "Shield"); err != nil {
@@ -166,10 +190,13 @@ func Shield[T any](ctx context.Context, a Awaitable[T]) (T, error) {
 // With d <= 0 it returns the result of what is done already; anything else is
 // cancelled, a coroutine without ever being started.
 func WaitFor[T any](ctx context.Context, d time.Duration, a Awaitable[T]) (T, error) {
+	var value T
+	if err := checkAwaitables("WaitFor", a); err != nil {
+		return value, err
+	}
 	if d <= 0 {
 		return cancelNow(ctx, a)
 	}
-	var value T
 	err := Timeout(ctx, d, func(ctx context.Context) error {
 		var err error
 		value, err = a.Await(ctx)

@@ -199,12 +199,9 @@ func (c *courier) await(ctx context.Context, t *task) error {
 	} else {
 		c.more <- struct{}{}
 	}
+	defer c.fetch() // the task may be ended in the middle, with its machine
 	err := t.suspend(ctx, c)
-	if err != nil && !c.arrived { // the task is ended by force
-		c.left = true
-		c.recall(nil)
-		c.away.Wait()
-	}
+	c.fetch()
 	if c.fault != nil {
 		panic(c.fault)
 	}
@@ -212,6 +209,15 @@ func (c *courier) await(ctx context.Context, t *task) error {
 		return nil
 	}
 	return err
+}
+
+// fetch does not go on without the answer, even if the task is ended by force.
+func (c *courier) fetch() {
+	if !c.arrived {
+		c.left = true
+		c.recall(nil)
+		c.away.Wait()
+	}
 }
 
 func (c *courier) work() {

@@ -5,9 +5,11 @@ package asyncio_test
 
 import (
 	"context"
+	"crypto/tls"
 	"errors"
 	"fmt"
 	"log/slog"
+	"net"
 	"runtime"
 	"strings"
 	"testing"
@@ -352,3 +354,69 @@ func (logHandler) Enabled(context.Context, slog.Level) bool        { return true
 func (h logHandler) Handle(_ context.Context, r slog.Record) error { h(r); return nil }
 func (h logHandler) WithAttrs([]slog.Attr) slog.Handler            { return h }
 func (h logHandler) WithGroup(string) slog.Handler                 { return h }
+
+// TestForcedWaitsAreCounted: whatever a task waits for when it is ended by force, the loop
+// does not take it for awaited from then on.
+func TestForcedWaitsAreCounted(t *testing.T) {
+	serve := func(context.Context, *asyncio.StreamReader, *asyncio.StreamWriter) error { return nil }
+	for name, prepare := range map[string]func(t *testing.T, ctx context.Context) (wait func(ctx context.Context)){
+		"a future": func(t *testing.T, ctx context.Context) func(context.Context) {
+			f := asyncio.NewFuture[int](ctx)
+			return func(ctx context.Context) { asyncio.Shield(ctx, f) }
+		},
+		"a server that is to close": func(t *testing.T, ctx context.Context) func(context.Context) {
+			srv, err := asyncio.StartServer(ctx, "tcp", "127.0.0.1:0", serve, nil)
+			if err != nil {
+				t.Fatal(err)
+			}
+			return func(ctx context.Context) { srv.WaitClosed(ctx) }
+		},
+		"a stream that is to be read": func(t *testing.T, ctx context.Context) func(context.Context) {
+			client, _, _ := streamPair(t, ctx, "tcp", "127.0.0.1:0")
+			return func(ctx context.Context) { client.r.ReadSome(ctx) }
+		},
+		"a stream that is to close": func(t *testing.T, ctx context.Context) func(context.Context) {
+			client, _, _ := streamPair(t, ctx, "tcp", "127.0.0.1:0")
+			return func(ctx context.Context) { client.w.WaitClosed(ctx) }
+		},
+		"a connection that is to be made": func(t *testing.T, ctx context.Context) func(context.Context) {
+			ln, err := net.Listen("tcp", "127.0.0.1:0") // it says nothing
+			if err != nil {
+				t.Fatal(err)
+			}
+			t.Cleanup(func() { ln.Close() })
+			return func(ctx context.Context) {
+				asyncio.OpenConnection(ctx, "tcp", ln.Addr().String(), &asyncio.ConnOptions{TLS: &tls.Config{InsecureSkipVerify: true}})
+			}
+		},
+		"a datagram": func(t *testing.T, ctx context.Context) func(context.Context) {
+			e, err := asyncio.OpenDatagramEndpoint(ctx, &asyncio.DatagramOptions{LocalAddr: "127.0.0.1:0"})
+			if err != nil {
+				t.Fatal(err)
+			}
+			return func(ctx context.Context) { e.ReadFrom(ctx, make([]byte, 1)) }
+		},
+	} {
+		t.Run(name, func(t *testing.T) {
+			leavesNothing(t)
+			var loop *asyncio.EventLoop
+			asynciotest.Run(t, func(ctx context.Context) error {
+				loop = asyncio.CurrentTask(ctx).Loop()
+				wait := prepare(t, ctx)
+				stubborn := asyncio.Go(ctx, func(ctx context.Context) error {
+					for {
+						wait(context.WithoutCancel(ctx))
+					}
+				})
+				settle(ctx)
+				if stubborn.Done() {
+					t.Error("it does not wait")
+				}
+				return nil
+			}, asyncio.WithShutdownGrace(0), new(reports).handler())
+			if n := loop.Awaited(); n != 0 {
+				t.Errorf("%d waits are counted", n)
+			}
+		})
+	}
+}

@@ -28,6 +28,9 @@ func asCompleted[T any](ctx context.Context, d time.Duration, as []Awaitable[T])
 	if err != nil {
 		return failing[T](err)
 	}
+	if err := checkAwaitables("AsCompleted", as...); err != nil {
+		return failing[T](err)
+	}
 	c := &completions{}
 	var todo []*future
 	known := make(map[*future]bool, len(as))

@@ -87,9 +87,7 @@ func (e *DatagramEndpoint) ReadFrom(ctx context.Context, p []byte) (n int, from 
 		}
 		e.streak = 0
 		e.reader = t.arm()
-		t.loop.onNetwork++
-		err = t.park(ctx, e.reader)
-		t.loop.onNetwork--
+		err = t.parkFar(ctx, e.reader)
 		e.reader = nil
 		if err != nil {
 			return 0, SockAddr{}, err

@@ -162,10 +162,13 @@ func newCancelled(cause error) *CancelledError {
 }
 
 func (e *CancelledError) Error() string {
-	if e.Cause == nil || e.Cause == context.Canceled {
-		return "asyncio: cancelled"
+	switch {
+	case e.Cause != nil && e.Cause != context.Canceled:
+		return "asyncio: cancelled: " + e.Cause.Error()
+	case e.deadline:
+		return "asyncio: cancelled: " + context.DeadlineExceeded.Error()
 	}
-	return "asyncio: cancelled: " + e.Cause.Error()
+	return "asyncio: cancelled"
 }
 
 // Is reports whether target is ErrCancelled or the error that a context gives
@@ -225,14 +228,21 @@ func (timeoutError) Is(target error) bool {
 }
 
 // PanicError is the failure of a task, a callback or a function run by
-// ToThread that panicked. If it reaches Run, Run panics with it.
+// ToThread that panicked. If it reaches Run, Run panics with it. A panic in the poll of
+// the network, which would be a fault of this library, ends the run with one that says so.
 type PanicError struct {
 	Value any    // what was given to panic
 	Stack []byte // the stack of the coroutine that panicked
+
+	in string // what panicked, if that is no code of the program
 }
 
 func (e *PanicError) Error() string {
-	return fmt.Sprintf("panic: %v\n\n%s", e.Value, e.Stack)
+	what := "panic"
+	if e.in != "" {
+		what += " in " + e.in
+	}
+	return fmt.Sprintf("%s: %v\n\n%s", what, e.Value, e.Stack)
 }
 
 // Unwrap returns the value of the panic if that is an error.

@@ -43,5 +43,8 @@ func (r *Registry) Numbers() []int {
 // Timers returns how many timers of the loop are armed.
 func (l *EventLoop) Timers() int { return l.timers.Len() }
 
+// Awaited returns how many waits for something outside the loop are under way.
+func (l *EventLoop) Awaited() int { return l.outside + l.onNetwork }
+
 // TaskTree returns what a second interrupt prints.
 func (l *EventLoop) TaskTree() string { return l.taskTree() }

@@ -97,6 +97,9 @@ func gather[T any](ctx context.Context, as []Awaitable[T], settled bool, op stri
 	if err != nil || len(as) == 0 {
 		return nil, err
 	}
+	if err := checkAwaitables(op, as...); err != nil {
+		return nil, err
+	}
 	g := &gathering{settled: settled}
 	g.init(t.loop, g)
 	g.seen = true

@@ -93,6 +93,9 @@ func FormatCallGraph(ctx context.Context, f AnyFuture, opts ...GraphOption) (str
 // PrintCallGraph writes the call graph that CaptureCallGraph captures to w
 // (asyncio.print_call_graph). Its errors are those of CaptureCallGraph and of w.
 func PrintCallGraph(ctx context.Context, w io.Writer, f AnyFuture, opts ...GraphOption) error {
+	if w == nil {
+		return misuse("PrintCallGraph", ErrBadArgument, "the writer is nil")
+	}
 	g, err := captureCallGraph(ctx, f, opts, "PrintCallGraph")
 	if err != nil {
 		return err
@@ -104,6 +107,9 @@ func PrintCallGraph(ctx context.Context, w io.Writer, f AnyFuture, opts ...Graph
 // captureCallGraph is called by those three directly: it counts frames.
 func captureCallGraph(ctx context.Context, f AnyFuture, opts []GraphOption, op string) (*FutureCallGraph, error) {
 	var c graphConfig
+	if err := checkOptions(op, opts); err != nil {
+		return nil, err
+	}
 	for _, o := range opts {
 		o.applyGraph(&c)
 	}

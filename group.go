@@ -73,6 +73,9 @@ func WithTaskGroup(ctx context.Context, fn func(ctx context.Context, g *TaskGrou
 	if fn == nil {
 		return misuse("WithTaskGroup", ErrBadArgument, "the function is nil")
 	}
+	if err := checkOptions("WithTaskGroup", opts); err != nil {
+		return err
+	}
 	g := &TaskGroup{loop: t.loop}
 	g.siblings = siblings{parent: t, children: taskList{ofGroup: true}, group: g}
 	for _, o := range opts {
@@ -97,6 +100,7 @@ func WithTaskGroup(ctx context.Context, fn func(ctx context.Context, g *TaskGrou
 // has ended, fn never runs: the task has ended cancelled, with the cause
 // ErrTaskGroupClosed.
 func (g *TaskGroup) Go(fn func(ctx context.Context) error, opts ...TaskOption) *Task[struct{}] {
+	mustOptions("TaskGroup.Go", opts)
 	t := newPlainTask(g.scope, fn, opts, "TaskGroup.Go")
 	g.adopt(&t.task)
 	return t
@@ -105,7 +109,8 @@ func (g *TaskGroup) Go(fn func(ctx context.Context) error, opts ...TaskOption) *
 // GroupTask is TaskGroup.Go for a task that has a value (TaskGroup.create_task).
 // The task inherits the values of the context that the group's function was given.
 func GroupTask[T any](g *TaskGroup, fn Coroutine[T], opts ...TaskOption) *Task[T] {
-	t := newTask(g.scope, fn, opts, "TaskGroup.Go")
+	mustOptions("GroupTask", opts)
+	t := newTask(g.scope, fn, opts, "GroupTask")
 	g.adopt(&t.task)
 	return t
 }

@@ -112,8 +112,9 @@ var loopCount atomic.Uint64
 
 // NewEventLoop makes a loop. It takes no resources of the system before its
 // first run, or its first AddReader or AddWriter; if that cannot get them, it
-// returns the error.
+// returns the error. NewEventLoop panics with a *UsageError if an option is nil.
 func NewEventLoop(opts ...LoopOption) *EventLoop {
+	mustOptions("NewEventLoop", opts)
 	c := loopConfig{
 		debug:   os.Getenv("ASYNCIO_DEBUG") != "" && os.Getenv("ASYNCIO_DEBUG") != "0",
 		grace:   10 * time.Second,
@@ -131,6 +132,9 @@ func NewEventLoop(opts ...LoopOption) *EventLoop {
 		slow:    100 * time.Millisecond,
 		grace:   c.grace,
 		options: c,
+	}
+	if c.seams.Name != "" {
+		l.name = c.seams.Name + " (" + l.name + ")"
 	}
 	if l.logger == nil {
 		l.logger = slog.Default()
@@ -498,7 +502,7 @@ func (l *EventLoop) wait(d time.Duration) error {
 		external = l.outside > 0
 		l.machine.Working(l.workers.count)
 	}
-	err := l.clock.Wait(d, external, l.poll)
+	err := l.waitOn(d, external)
 	if err == seam.ErrIdle && l.closing {
 		return ErrDeadlock // nobody reads more of it
 	}
@@ -515,6 +519,17 @@ func (l *EventLoop) wait(d time.Duration) error {
 		return fmt.Errorf("asyncio: poll: %w", err)
 	}
 	return nil
+}
+
+// waitOn waits by the clock. What panics in there is a network or a clock, and not the
+// task or callback that happens to go on with the next pass: it ends the run.
+func (l *EventLoop) waitOn(d time.Duration, external bool) (err error) {
+	defer func() {
+		if p := recover(); p != nil {
+			err = &PanicError{Value: p, Stack: stack(), in: "the poll of " + l.name}
+		}
+	}()
+	return l.clock.Wait(d, external, l.poll)
 }
 
 // giveWay lets other goroutines run now and then, if there is only one processor, while

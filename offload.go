@@ -30,6 +30,9 @@ func ToThread[T any](ctx context.Context, fn func(ctx context.Context) (T, error
 	if fn == nil {
 		return zero, misuse("ToThread", ErrBadArgument, "the function is nil")
 	}
+	if err := checkOptions("ToThread", opts); err != nil {
+		return zero, err
+	}
 	var value T
 	err = t.offload(ctx, func(ctx context.Context) error {
 		v, err := fn(ctx)
@@ -278,7 +281,9 @@ func RunCoroutineThreadsafe[T any](ctx context.Context, l *EventLoop, fn Corouti
 		start: func() { f.start(ctx, fn, opts) },
 		fail:  func() { f.finish(misuse("RunCoroutineThreadsafe", ErrLoopClosed, "%s", l.name)) },
 	}
-	if !l.entry.post(start) {
+	if l == nil {
+		f.finish(misuse("RunCoroutineThreadsafe", ErrBadArgument, "the loop is nil"))
+	} else if !l.entry.post(start) {
 		start.fail()
 	}
 	return f
@@ -324,6 +329,7 @@ func (f *ThreadFuture[T]) start(ctx context.Context, fn Coroutine[T], opts []Tas
 		f.finish(f.asked)
 		return
 	}
+	mustOptions("RunCoroutineThreadsafe", opts)
 	f.task = CreateTask(f.loop.Context(ctx), fn, opts...)
 	// Whoever waits for f hears of it as soon as the task is done: when the loop
 	// is closing there may be no further pass.

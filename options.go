@@ -5,6 +5,7 @@ package asyncio
 import (
 	"log/slog"
 	"os"
+	"slices"
 	"time"
 
 	"github.com/goasyncio/asyncio/internal/seam"
@@ -47,6 +48,22 @@ func (o loopOption) applyRun(c *runConfig)   { c.loop = append(c.loop, o) }
 type runOption func(*runConfig)
 
 func (o runOption) applyRun(c *runConfig) { o(c) }
+
+// checkOptions returns a *UsageError if one of the options that op was given is nil.
+func checkOptions[O comparable](op string, opts []O) error {
+	var none O
+	if slices.Contains(opts, none) {
+		return misuse(op, ErrBadArgument, "an option is nil")
+	}
+	return nil
+}
+
+// mustOptions panics with the error of checkOptions.
+func mustOptions[O comparable](op string, opts []O) {
+	if err := checkOptions(op, opts); err != nil {
+		panic(err)
+	}
+}
 
 // WithDebug switches debug mode on or off. Without it, the environment variable
 // ASYNCIO_DEBUG decides: anything but nothing and 0 means on.
@@ -101,10 +118,13 @@ func WithBackend(b Backend) LoopOption {
 // the main task with the cause ErrInterrupted, the second prints the tasks to
 // standard error and restores the signal's default action, so that a third one
 // ends the process. If none is given it is for os.Interrupt. Without WithInterrupt,
-// signals are left alone.
+// signals are left alone. It panics with a *UsageError if one of them is nil.
 func WithInterrupt(signals ...os.Signal) RunOption {
 	if len(signals) == 0 {
 		signals = []os.Signal{os.Interrupt}
+	}
+	if slices.Contains(signals, nil) {
+		panic(misuse("WithInterrupt", ErrBadArgument, "a signal is nil"))
 	}
 	return runOption(func(c *runConfig) { c.interrupts = append(c.interrupts, signals...) })
 }
@@ -112,6 +132,9 @@ func WithInterrupt(signals ...os.Signal) RunOption {
 func init() {
 	seam.LoopOption = func(s seam.Seams) any {
 		return loopOption(func(c *loopConfig) {
+			if s.Name != "" {
+				c.seams.Name = s.Name
+			}
 			if s.NewClock != nil {
 				c.seams.NewClock = s.NewClock
 			}

@@ -6,6 +6,7 @@ package asyncio_test
 import (
 	"context"
 	"errors"
+	"runtime"
 	"strings"
 	"testing"
 	"time"
@@ -54,6 +55,89 @@ func TestCloseFails(t *testing.T) {
 	expectError(t, loop.Close(), errPoll)
 	if s := stubborn.String(); !strings.Contains(s, "sleeps") {
 		t.Error(s)
+	}
+}
+
+// TestPollPanics: it is Run that panics, and says where it comes from, whoever was to have
+// his turn. Neither a task nor a callback is blamed.
+func TestPollPanics(t *testing.T) {
+	needDescriptors(t)
+	const turns = 100
+	for name, main := range map[string]func(ctx context.Context, turn func()) error{
+		"while a task hands over": func(ctx context.Context, turn func()) error {
+			for { // until it is cancelled
+				turn()
+				if err := asyncio.Yield(ctx); err != nil {
+					return err
+				}
+			}
+		},
+		"while callbacks queue callbacks": func(ctx context.Context, turn func()) error {
+			over := asyncio.NewFuture[int](ctx)
+			var again func()
+			again = func() {
+				if turn(); !over.Done() {
+					over.Loop().CallSoon(again)
+				}
+			}
+			again()
+			return over.Wait(ctx)
+		},
+		"while all wait": func(ctx context.Context, turn func()) error {
+			for range turns {
+				turn()
+			}
+			return asyncio.Sleep(ctx, time.Hour)
+		},
+	} {
+		t.Run(name, func(t *testing.T) {
+			leavesNothing(t)
+			r, _ := pipe(t)
+			n, panics, deferred := 0, false, false
+			network := withFailingPoll(func() bool {
+				if panics {
+					panics = false
+					panic(errPoll)
+				}
+				return false
+			})
+			handler := asyncio.WithExceptionHandler(func(_ *asyncio.EventLoop, ec *asyncio.ErrorContext) {
+				t.Errorf("reported: %s: %v", ec.Message, ec.Err)
+			})
+			defer func() {
+				p, _ := recover().(*asyncio.PanicError)
+				if p == nil || p.Value != errPoll || !strings.HasPrefix(p.Error(), "panic in the poll of loop-") || !strings.Contains(p.Error(), "failingNetwork.Wait") {
+					t.Errorf("Run has panicked with %v", p)
+				}
+				if n >= 2*turns {
+					t.Error("the run has gone on")
+				}
+				if !deferred {
+					t.Error("main was not ended")
+				}
+			}()
+			err := asyncio.Run(context.Background(), func(ctx context.Context) error {
+				defer func() { deferred = true }()
+				loop := asyncio.CurrentTask(ctx).Loop()
+				expectError(t, loop.AddReader(r, func() {}), nil) // there is something to poll
+				asyncio.Go(ctx, func(ctx context.Context) error {
+					for {
+						if err := asyncio.Yield(ctx); err != nil {
+							return err
+						}
+					}
+				})
+				return main(ctx, func() {
+					switch n++; n {
+					case turns:
+						panics = true
+					case 2 * turns:
+						runtime.Goexit()
+					}
+				})
+			}, network, handler)
+			t.Errorf("Run has returned %v", err)
+		})
 	}
 }
 

@@ -25,7 +25,8 @@ import (
 // *PanicError with the stack of main; so does one of another task that main returns. If main calls runtime.Goexit, as
 // testing.T.FailNow does, Run's goroutine exits.
 //
-// Inside a running loop Run returns a *UsageError, ErrLoopRunning.
+// Inside a running loop Run returns a *UsageError, ErrLoopRunning; so it does, with
+// ErrBadArgument, if main or an option is nil.
 func Run(ctx context.Context, main func(ctx context.Context) error, opts ...RunOption) error {
 	_, err := runValue(ctx, valueless(main), placeOf(main), opts)
 	return err
@@ -37,6 +38,9 @@ func RunValue[T any](ctx context.Context, main Coroutine[T], opts ...RunOption) 
 }
 
 func runValue[T any](ctx context.Context, main Coroutine[T], code codePlace, opts []RunOption) (value T, err error) {
+	if err := checkOptions("Run", opts); err != nil {
+		return value, err
+	}
 	r := NewRunner(opts...)
 	defer func() {
 		if cerr := r.Close(); cerr != nil {
@@ -55,8 +59,10 @@ type Runner struct {
 	closed bool
 }
 
-// NewRunner returns a Runner. It makes its loop when that is first needed.
+// NewRunner returns a Runner. It makes its loop when that is first needed. It panics with
+// a *UsageError if an option is nil.
 func NewRunner(opts ...RunOption) *Runner {
+	mustOptions("NewRunner", opts)
 	r := new(Runner)
 	for _, o := range opts {
 		o.applyRun(&r.config)
@@ -99,6 +105,9 @@ func RunIn[T any](ctx context.Context, r *Runner, main Coroutine[T]) (T, error) 
 // runIn is RunIn for a main whose code begins at a place that is known.
 func runIn[T any](ctx context.Context, r *Runner, main Coroutine[T], code codePlace) (T, error) {
 	var zero T
+	if main == nil {
+		return zero, misuse("Run", ErrBadArgument, "the function is nil")
+	}
 	l, err := r.Loop()
 	if err != nil {
 		return zero, err
@@ -222,6 +231,9 @@ func (i interruption) post() seam.Post {
 // like RunForever, with ErrLoopStopped if Stop ends the run before f is done, and
 // with ErrDeadlock if f can never be done.
 func (l *EventLoop) RunUntilComplete(f AnyFuture) error {
+	if f == nil {
+		return misuse("RunUntilComplete", ErrBadArgument, "the future is nil")
+	}
 	c := f.core()
 	if c.loop != l {
 		return misuse("RunUntilComplete", ErrWrongLoop, "the future does not belong to %s", l.name)

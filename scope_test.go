@@ -432,6 +432,27 @@ func TestStandardContexts(t *testing.T) {
 			expectError(t, asyncio.Yield(c), asyncio.ErrCancelled)
 		}
 	})
+	inLoop(t, "an error tells what has cancelled it", func(t *testing.T, ctx context.Context) {
+		expect := func(err error, want string) {
+			t.Helper()
+			if err == nil || err.Error() != want {
+				t.Errorf("error %v, want %s", err, want)
+			}
+		}
+		for cause, want := range map[error]string{nil: "asyncio: cancelled", context.Canceled: "asyncio: cancelled", io2: "asyncio: cancelled: " + io2.Error()} {
+			task := asyncio.Go(ctx, hour, asyncio.EagerStart())
+			task.Cancel(cause)
+			expect(task.Wait(ctx), want)
+		}
+		const late = "asyncio: cancelled: context deadline exceeded"
+		asyncio.Timeout(ctx, time.Second, func(ctx context.Context) error {
+			expect(hour(ctx), late)
+			return nil
+		})
+		c, cancel := context.WithTimeout(ctx, time.Millisecond)
+		defer cancel()
+		expect(asyncio.Sleep(c, time.Hour), late)
+	})
 	inLoop(t, "Err of an expired timeout", func(t *testing.T, ctx context.Context) {
 		asyncio.Timeout(ctx, time.Second, func(ctx context.Context) error {
 			err := hour(ctx)

@@ -158,7 +158,7 @@ func newServer(ctx context.Context, op, network, address string, r reception, op
 	}
 	t, err := current(ctx, op)
 	if err == nil && r == nil {
-		err = misuse(op, ErrBadArgument, "the handler or the factory is nil")
+		err = misuse(op, ErrBadArgument, "the function that is to serve the connections is nil")
 	}
 	if err == nil {
 		err = opts.check(op, network, address)

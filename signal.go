@@ -255,6 +255,27 @@ func (w *signalWatch) String() string {
 	return "<signals " + strings.Join(names, ", ") + ">"
 }
 
+// wanted tells who wants which signals.
+func (w *signalWatch) wanted() string {
+	var all []string
+	for _, line := range w.lines {
+		var who []string
+		if line.handler != nil {
+			who = append(who, "a handler")
+		}
+		if n := len(line.streams); n > 0 {
+			who = append(who, fmt.Sprintf("streams: %d", n))
+		}
+		if who != nil {
+			all = append(all, fmt.Sprintf("%v (%s)", line.sig, strings.Join(who, ", ")))
+		}
+	}
+	if all == nil {
+		return "nobody any"
+	}
+	return strings.Join(all, ", ")
+}
+
 func (w *signalWatch) find(sig os.Signal) int {
 	return slices.IndexFunc(w.lines, func(line *signalLine) bool { return line.sig == sig })
 }
@@ -272,7 +293,7 @@ func (w *signalWatch) line(sig os.Signal) *signalLine {
 // update makes the goroutine listen to what is wanted now. A signal that comes while
 // there is none waits in its channel. In a replay nothing listens.
 func (w *signalWatch) update() {
-	replay := w.loop.tape != nil && !w.loop.tape.Listens()
+	replay := w.loop.tape != nil && !w.loop.tape.Listens(w.wanted())
 	changed := false
 	for _, line := range w.lines {
 		if wanted := line.handler != nil || len(line.streams) > 0; wanted != line.listens {

@@ -607,11 +607,8 @@ func (t *transport) established() {
 
 // awaitOpening suspends the task that opens tr until something has happened to it.
 func (t *task) awaitOpening(ctx context.Context, tr *transport) error {
-	w := t.arm()
-	tr.opener = w
-	t.loop.onNetwork++
-	err := t.park(ctx, w)
-	t.loop.onNetwork--
+	tr.opener = t.arm()
+	err := t.parkFar(ctx, tr.opener)
 	tr.opener = nil
 	return err
 }
@@ -699,13 +696,18 @@ func simulated(op string) *UsageError {
 func (t *task) parkIn(ctx context.Context, line *[]*waiter) error {
 	waiter := t.arm()
 	*line = append(*line, waiter)
-	t.loop.onNetwork++
-	err := t.park(ctx, waiter)
-	t.loop.onNetwork--
+	err := t.parkFar(ctx, waiter)
 	if i := slices.Index(*line, waiter); i >= 0 {
 		*line = slices.Delete(*line, i, i+1)
 	}
 	return err
+}
+
+// parkFar is park of t for something that the network does.
+func (t *task) parkFar(ctx context.Context, w *waiter) error {
+	t.loop.onNetwork++
+	defer func() { t.loop.onNetwork-- }() // also when the task is ended by force
+	return t.park(ctx, w)
 }
 
 // wakeAll wakes a line of waiters in order and empties it.

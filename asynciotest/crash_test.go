@@ -22,6 +22,7 @@ func TestCrashEndsTasks(t *testing.T) {
 	n := asynciotest.NewNetwork(1)
 	a := n.Host("a")
 	n.Host("b").Go(echo)
+	ch := make(chan int, 1)
 	var after, deferred []string
 	p := a.Go(func(ctx context.Context) error {
 		lock := new(asyncio.Lock)
@@ -60,6 +61,11 @@ func TestCrashEndsTasks(t *testing.T) {
 					return nil
 				})
 			},
+			"receiving": func(ctx context.Context) error {
+				_, _, err := asyncio.Receive(ctx, ch)
+				return err
+			},
+			"sending": func(ctx context.Context) error { return asyncio.Send(ctx, make(chan int), 1) },
 			"passes": func(ctx context.Context) error {
 				for range 10 {
 					if err := asyncio.Sleep(ctx, time.Second); err != nil {
@@ -105,8 +111,11 @@ func TestCrashEndsTasks(t *testing.T) {
 		}
 		return asyncio.Sleep(ctx, time.Hour)
 	})
-	if len(after) > 0 || len(deferred) != 10 {
+	if len(after) > 0 || len(deferred) != 12 {
 		t.Errorf("these tasks went on: %v; deferred functions ran: %v", after, deferred)
+	}
+	if ch <- 1; len(ch) == 0 {
+		t.Error("somebody has received from the channel")
 	}
 }
 

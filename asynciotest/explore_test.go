@@ -349,7 +349,7 @@ func TestExploreReports(t *testing.T) {
 func TestExploreBadSeed(t *testing.T) {
 	for _, seed := range []string{"x", "1:2", "1:0.1", "1:2.-1", "-1", ":", "1:2.0", "1:+2.1", "1:4.1,2.1", "1:2.1,2.p", "1:2.1,", "1:2.1x", "cancel", "cancel0@1", "cancel1", "late01@1", "panic1@1@1"} {
 		out, failed := runs(t, "always", os.Args[0], "-test.run=^TestProgram$", "-asynciotest.seed="+seed)
-		if !failed || !strings.Contains(out, "asynciotest: -asynciotest.seed="+seed+": ") {
+		if !failed || !strings.Contains(out, fmt.Sprintf("asynciotest: -asynciotest.seed=%q: ", seed)) {
 			t.Errorf("with the seed %q it says\n%s", seed, out)
 		}
 	}

@@ -394,6 +394,7 @@ func (q *process) RunCoroutine() *coro.Coroutine {
 	p := q.program
 	opts := append(p.logging(), p.opts...)
 	seams := seam.Seams{
+		Name:       p.label,
 		NewClock:   func() seam.Clock { return (*machine)(q) },
 		NewNetwork: func() (seam.Network, error) { return (*wire)(q), nil },
 		NewRandom:  func() seam.Random { return q.rand },

@@ -457,3 +457,26 @@ func TestExploreHostsForLong(t *testing.T) {
 		}
 	}
 }
+
+func init() {
+	programs["hosts, deadlock"] = program{f: func(t testing.TB, sim *asynciotest.Sim) {
+		never := func(ctx context.Context) error { return asyncio.NewFuture[int](ctx).Wait(ctx) }
+		n := sim.Network()
+		n.Host("a").Go(never)
+		n.Host("b").Go(never)
+		n.Run(t, never)
+	}}
+}
+
+// That nothing can happen any more is one remark for all hosts, after the last turn.
+func TestExploreHostsDeadlock(t *testing.T) {
+	out := explored(t, "hosts, deadlock")
+	if n := strings.Count(out, "deadlock: every task waits"); n != 1 {
+		t.Errorf("there are %d remarks:\n%s", n, out)
+	}
+	for _, want := range []string{"asyncio: deadlock: nothing can happen any more at 0s", "a (program 1):\n", "b (program 1):\n"} {
+		if !strings.Contains(out, want) {
+			t.Errorf("it does not say %q:\n%s", want, out)
+		}
+	}
+}

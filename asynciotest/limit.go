@@ -9,7 +9,8 @@ import (
 )
 
 // ErrEndless is the error of a run that goes beyond StepLimit or TimeLimit. Its text says
-// when that was, and which tasks have not ended.
+// when that was, and which tasks have not ended. A run of Explore and its like that is ended
+// so has failed, unless the function under test asks its error whether it Is ErrEndless.
 var ErrEndless = errors.New("asynciotest: the run does not come to an end")
 
 // A LimitOption says how long a run may be. It is an option of Explore and what is like
@@ -53,6 +54,22 @@ func TimeLimit(d time.Duration) LimitOption {
 		panic(fmt.Sprintf("asynciotest: TimeLimit(%v): the limit must be positive", d))
 	}
 	return limitOption(func(l *limits) { l.time = d })
+}
+
+// An overrun is the error of a run of many that goes beyond its limits. A function under test
+// that does not ask for it has tested less than it thinks.
+type overrun struct {
+	why   error
+	asked bool // whether it Is ErrEndless
+}
+
+func (o *overrun) Error() string { return o.why.Error() }
+func (o *overrun) Unwrap() error { return o.why }
+
+// Is notes the question, which Unwrap answers.
+func (o *overrun) Is(target error) bool {
+	o.asked = o.asked || target == ErrEndless
+	return false
 }
 
 type limitOption func(*limits)

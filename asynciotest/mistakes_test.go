@@ -8,6 +8,7 @@ import (
 	"fmt"
 	"io/fs"
 	"math"
+	"regexp"
 	"slices"
 	"strings"
 	"testing"
@@ -98,6 +99,40 @@ func TestNetworkThatIsOver(t *testing.T) {
 }
 
 // What a recording and a replay need is asked for where it is missing.
+// Who uses what belongs to another host is told of both by their names.
+func TestLoopsAreNamed(t *testing.T) {
+	leavesNothing(t)
+	n := asynciotest.NewNetwork(1)
+	lock := new(asyncio.Lock)
+	server, client := n.Host("server"), n.Host("client")
+	acquire := func(ctx context.Context) error {
+		lock.Acquire(ctx)
+		return lock.Acquire(ctx)
+	}
+	server.Go(acquire)
+	errs := make([]error, 2)
+	for i := range errs {
+		client.Go(func(ctx context.Context) error {
+			errs[i] = acquire(ctx)
+			return nil
+		})
+	}
+	var loop string
+	n.Run(t, func(ctx context.Context) error {
+		loop = asyncio.RunningLoop(ctx).String()
+		return asyncio.Sleep(ctx, time.Second)
+	})
+	for i, name := range []string{"client", `client \(program 2\)`} {
+		want := regexp.MustCompile(`tasks of server \(loop-\d+\) have waited for it, the running task main belongs to ` + name + ` \(loop-\d+\); make one for each loop$`)
+		if !errors.Is(errs[i], asyncio.ErrWrongLoop) || !want.MatchString(errs[i].Error()) {
+			t.Errorf("error %v, want %v", errs[i], want)
+		}
+	}
+	if !strings.HasPrefix(loop, "<EventLoop outside (loop-") {
+		t.Error(loop)
+	}
+}
+
 func TestRecordingOfNothing(t *testing.T) {
 	for want, do := range map[string]func(){
 		"NewRecording: the writer is nil":     func() { asynciotest.NewRecording(nil) },

@@ -300,6 +300,9 @@ func (n *Network) mayGoOn(then time.Duration) error {
 	}
 	if n.endless == nil && n.limits.exceed(steps, then) {
 		n.endless = n.limits.exceeded(steps, then)
+		if t := n.trial(); t != nil {
+			n.endless = t.overran(n.endless)
+		}
 	}
 	return n.endless
 }
@@ -371,6 +374,9 @@ func (n *Network) awaitsOutside() bool {
 func (n *Network) endAll(why error) error {
 	for n.ready.len() > 0 {
 		n.ready.pop().queued = false
+	}
+	if t := n.trial(); t != nil && n.endless == nil {
+		t.remark(n.Now(), standstill)
 	}
 	var text strings.Builder
 	for _, p := range n.programs {

@@ -5,7 +5,9 @@ package asynciotest_test
 
 import (
 	"context"
+	"errors"
 	"os"
+	"regexp"
 	"runtime"
 	"strings"
 	"testing"
@@ -51,13 +53,25 @@ func spins(t testing.TB, sim *asynciotest.Sim) {
 	})
 }
 
+// ignores does not look at how its run has ended.
+func ignores(t testing.TB, sim *asynciotest.Sim) { _ = sim.Run(beat) }
+
 // testNothing are programs for TestProgram.
 var testNothing = map[string]func(t *testing.T){
-	"retries":         func(t *testing.T) { asynciotest.CancelEverywhere(t, retries) },
-	"spins":           func(t *testing.T) { asynciotest.Explore(t, 2, spins, asynciotest.StepLimit(100)) },
-	"explore 0":       func(t *testing.T) { asynciotest.Explore(t, 0, sleeper) },
-	"explore -3":      func(t *testing.T) { asynciotest.Explore(t, -3, sleeper) },
-	"explore skipped": func(t *testing.T) { asynciotest.Explore(t, 5, skipped) },
+	"retries":       func(t *testing.T) { asynciotest.CancelEverywhere(t, retries) },
+	"spins":         func(t *testing.T) { asynciotest.Explore(t, 2, spins, asynciotest.StepLimit(100)) },
+	"ignored limit": func(t *testing.T) { asynciotest.Explore(t, 3, ignores, asynciotest.StepLimit(100)) },
+	"ignored limit, hosts": func(t *testing.T) {
+		asynciotest.CheckDeterminism(t, func(t testing.TB, sim *asynciotest.Sim) {
+			n := sim.Network()
+			p := n.Host("heart").Go(beat)
+			_ = n.Simulate(p.Wait)
+		}, asynciotest.TimeLimit(time.Minute))
+	},
+	"ignored limit, faults": func(t *testing.T) { asynciotest.CancelEverywhere(t, ignores, asynciotest.StepLimit(100)) },
+	"explore 0":             func(t *testing.T) { asynciotest.Explore(t, 0, sleeper) },
+	"explore -3":            func(t *testing.T) { asynciotest.Explore(t, -3, sleeper) },
+	"explore skipped":       func(t *testing.T) { asynciotest.Explore(t, 5, skipped) },
 	"explore left": func(t *testing.T) {
 		asynciotest.Explore(t, 5, func(testing.TB, *asynciotest.Sim) { runtime.Goexit() })
 	},
@@ -109,6 +123,37 @@ func TestNothingTested(t *testing.T) {
 	}
 }
 
+// A run that was cut off is no success for a function that does not know of it.
+func TestIgnoredLimit(t *testing.T) {
+	const says = "the run was ended by its limit, and the function under test has not asked whether its error Is ErrEndless: asynciotest: the run does not come to an end: "
+	for program, more := range map[string]string{
+		"ignored limit":         "task main: ",
+		"ignored limit, hosts":  "heart (program 1), 61 turns:",
+		"ignored limit, faults": "fails without a fault",
+	} {
+		out := explored(t, program)
+		for _, want := range []string{says, more} {
+			if !strings.Contains(out, want) {
+				t.Errorf("%s: it does not say %q:\n%s", program, want, out)
+			}
+		}
+	}
+	asked := func(t testing.TB, sim *asynciotest.Sim) {
+		if err := sim.Run(beat); !errors.Is(err, asynciotest.ErrEndless) {
+			t.Errorf("Run = %v", err)
+		}
+	}
+	asynciotest.Explore(t, 3, asked, asynciotest.StepLimit(100))
+	asynciotest.CheckDeterminism(t, func(t testing.TB, sim *asynciotest.Sim) {
+		n := sim.Network()
+		p := n.Host("heart").Go(beat)
+		_ = n.Simulate(p.Wait)
+		if !errors.Is(p.Err(), asynciotest.ErrEndless) {
+			t.Errorf("Err = %v", p.Err())
+		}
+	}, asynciotest.TimeLimit(time.Minute))
+}
+
 // A function that wants the seed and nothing else is right, and what that means is told.
 func TestExploreSeedAlone(t *testing.T) {
 	out, failed := runs(t, "seed alone", os.Args[0], "-test.run=^TestProgram$", "-test.v")
@@ -124,7 +169,8 @@ func TestNamesOfRuns(t *testing.T) {
 		fails      bool
 		inEnv      bool // that it fails, when the name is given by the environment
 	}{
-		{"3", "run 3:", false, false},
+		{"3", "asynciotest: run 3\n", false, false},
+		{"2:", "asynciotest: run 2:\n", false, false},
 		{"cancel2@1", "task sleeper is cancelled when it waits", false, false},
 		{"late2@2", "is cancelled when it is about to go on", false, false},
 		{"panic1@1", "task main panics instead of waiting", false, false},
@@ -147,6 +193,11 @@ func TestNamesOfRuns(t *testing.T) {
 				t.Errorf("by the environment: failed: %v\n%s", failed, out)
 			}
 		})
+	}
+	for name, says := range map[string]string{"1:900.1": "does not come to step 900", "cancel900@1": "there is no such run", "x": `"x" is no seed`, "1:3.x": `"3.x" is not a step`} {
+		if out, _ := runs(t, "all of them", os.Args[0], "-test.run=^TestProgram$", "-asynciotest.seed="+name); !regexp.MustCompile(`nothing_test\.go:\d+: asynciotest: -asynciotest\.seed="` + regexp.QuoteMeta(name) + `".*` + says).MatchString(out) {
+			t.Errorf("the name %s is not told in its place:\n%s", name, out)
+		}
 	}
 	for program, name := range map[string]string{"lost update": "cancel1@1", "cancel": "1:2.1", "throw": "cancel1@1"} {
 		if out, failed := runs(t, program, os.Args[0], "-test.run=^TestProgram$", "-asynciotest.seed="+name); !failed || !strings.Contains(out, "it is not for") {
@@ -192,6 +243,7 @@ func TestLongCleanup(t *testing.T) {
 }
 
 func TestNilArguments(t *testing.T) {
+	nothing := func(context.Context) error { return nil }
 	for op, f := range map[string]func(){
 		"Explore: the function":          func() { asynciotest.Explore(t, 1, nil) },
 		"Explore: an option":             func() { asynciotest.Explore(t, 1, idle, nil) },
@@ -205,6 +257,12 @@ func TestNilArguments(t *testing.T) {
 		"RunInBubble: an option": func() {
 			asynciotest.RunInBubble(t, func(*testing.T, context.Context) error { return nil }, nil)
 		},
+		"Run: the function":          func() { asynciotest.Run(t, nil) },
+		"Run: an option":             func() { asynciotest.Run(t, nothing, nil) },
+		"Sim.Run: the function":      func() { new(asynciotest.Sim).Run(nil) },
+		"Sim.Run: an option":         func() { new(asynciotest.Sim).Run(nothing, nil) },
+		"Replay: the function":       func() { asynciotest.Replay(strings.NewReader(""), nil) },
+		"Replay: an option":          func() { asynciotest.Replay(strings.NewReader(""), nothing, nil) },
 		"WithManualClock: the clock": func() { asynciotest.WithManualClock(nil) },
 		"NoLeaks: the test":          func() { asynciotest.NoLeaks(nil) },
 	} {

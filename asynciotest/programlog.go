@@ -3,6 +3,7 @@
 package asynciotest
 
 import (
+	"fmt"
 	"log/slog"
 	"os"
 	"strings"
@@ -41,6 +42,9 @@ func (l programLog) Write(line []byte) (int, error) {
 		return os.Stderr.Write(line)
 	}
 	text := strings.TrimSuffix(string(line), "\n")
-	n.test.Log(LogEntry{Time: n.Now(), From: l.program.host, Kind: NoteTaken, Text: "(" + l.program.name + ") " + text}.String())
+	e := LogEntry{Time: n.Now(), From: l.program.host, Kind: NoteTaken, Text: "(" + l.program.name + ") " + text}
+	if _, err := fmt.Fprintln(n.test.Output(), e); err != nil { // without a place, which would be here
+		return 0, err
+	}
 	return len(line), nil
 }

@@ -139,10 +139,67 @@ func TestReplayOfSignals(t *testing.T) {
 		}
 		tape := taped(t, main)
 		var d *asynciotest.Difference
-		if err := asynciotest.Replay(bytes.NewReader(tape), main, quiet); !errors.As(err, &d) || d.Replayed != "nobody waits for it" {
+		if err := asynciotest.Replay(bytes.NewReader(tape), main, quiet); !errors.As(err, &d) || d.Recorded != "a change of who wants which signals" {
 			t.Errorf("the replay: %v", err)
 		}
 	})
+}
+
+// TestReplayTellsWhoWantsSignals: that a replay adds or removes a handler or a stream which
+// the recording did not is told when it does so, not when it is missed.
+func TestReplayTellsWhoWantsSignals(t *testing.T) {
+	remove := func(ctx context.Context) error {
+		if !asyncio.RunningLoop(ctx).RemoveSignalHandler(syscall.SIGUSR1) {
+			return errors.New("there is no handler")
+		}
+		return nil
+	}
+	add := func(ctx context.Context) error {
+		return asyncio.RunningLoop(ctx).AddSignalHandler(syscall.SIGUSR2, func() {})
+	}
+	nothing := func(ctx context.Context) error { return nil }
+	for name, program := range map[string]struct {
+		then, now          func(ctx context.Context) error
+		recorded, replayed string
+	}{
+		"a handler is removed": {nothing, remove, "a reading of the loop's clock",
+			"a change of who wants which signals: user defined signal 1 (streams: 1)"},
+		"a handler is added": {nothing, add, "a reading of the loop's clock",
+			"a change of who wants which signals: user defined signal 1 (a handler, streams: 1), user defined signal 2 (a handler)"},
+		"another one is removed": {add, remove,
+			"a change of who wants which signals: user defined signal 1 (a handler, streams: 1), user defined signal 2 (a handler)",
+			"a change of who wants which signals: user defined signal 1 (streams: 1)"},
+		"none is removed": {remove, nothing, "a change of who wants which signals", "a reading of the loop's clock"},
+	} {
+		t.Run(name, func(t *testing.T) {
+			do := program.then
+			main := func(ctx context.Context) error {
+				s, err := asyncio.NotifySignals(ctx, syscall.SIGUSR1)
+				if err != nil {
+					return err
+				}
+				defer s.Close()
+				if err := asyncio.RunningLoop(ctx).AddSignalHandler(syscall.SIGUSR1, func() {}); err != nil {
+					return err
+				}
+				if err := do(ctx); err != nil {
+					return err
+				}
+				loopTime(ctx)
+				return nil
+			}
+			tape := taped(t, main)
+			do = program.now
+			var d *asynciotest.Difference
+			if err := asynciotest.Replay(bytes.NewReader(tape), main, quiet); !errors.As(err, &d) || d.Recorded != program.recorded || d.Replayed != program.replayed {
+				t.Errorf("the replay: %v", err)
+			}
+			do = program.then
+			if err := asynciotest.Replay(bytes.NewReader(tape), main, quiet); err != nil {
+				t.Errorf("the same again: %v", err)
+			}
+		})
+	}
 }
 
 func TestReplayOfPipes(t *testing.T) {

@@ -64,7 +64,11 @@ func (r *recorder) Start(command string, start func() (seam.Child, error)) (seam
 	return &recordedChild{handler: handler{r: r, id: id}, child: child}, nil
 }
 
-func (r *recorder) Listens() bool { return true }
+func (r *recorder) Listens(who string) bool {
+	r.op(opSignals)
+	r.str(who)
+	return true
+}
 
 // A recordedChild is a process of the system, and what becomes of it.
 type recordedChild struct {

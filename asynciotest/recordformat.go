@@ -41,7 +41,7 @@ import (
 // A recording of a loop that was closed ends with opEnd.
 const (
 	tapeMagic   = "AIOTAPE"
-	tapeVersion = 2
+	tapeVersion = 3
 	frameSize   = 12
 	blockSize   = 64 << 10
 	maxPayload  = blockSize - frameSize
@@ -91,6 +91,7 @@ const (
 	opChildSignal
 	opChildExits
 	opChildReap
+	opSignals // who wants which
 	opEnd
 )
 
@@ -108,7 +109,7 @@ var opNames = map[op]string{
 	opPipe: "the opening of a pipe to a child process", opAdopt: "the use of a pipe", opChild: "the start of a child process",
 	opChildWatch: "the watch of a child process", opChildSignal: "a signal to a child process",
 	opChildExits: "the wait for a child process when the loop is closed", opChildReap: "the exit of a child process",
-	opEnd: "the end",
+	opSignals: "a change of who wants which signals", opEnd: "the end",
 }
 
 func (o op) String() string {

@@ -62,7 +62,7 @@ func (d *Difference) Error() string {
 // in a replay, too; it is not read or written, but closed.
 //
 // What the program writes, where it connects and listens, which processes it starts and
-// signals, and which timers it sets is compared with the recording. At the first
+// signals, which signals it wants itself, and which timers it sets is compared with the recording. At the first
 // difference the loop ends, and Replay returns a *Difference; a breakpoint in the
 // function that makes it, (*player).differ, shows the program in that moment. Functions of ToThread, and whoever calls
 // CallSoonThreadsafe and the like, run again; their calls are matched by the function
@@ -71,9 +71,11 @@ func (d *Difference) Error() string {
 // of the context given to Run is not recorded.
 //
 // Otherwise Replay returns the error of asyncio.Run, ErrRecordingEnds at the end of a
-// recording that is not complete, or an error that Is ErrDamaged.
+// recording that is not complete, or an error that Is ErrDamaged. It panics if r, main or
+// an option is nil.
 func Replay(r io.Reader, main func(ctx context.Context) error, opts ...asyncio.RunOption) error {
 	p := NewReplay(r)
+	checkProgram("Replay", main, opts)
 	err := asyncio.Run(context.Background(), main, append(slices.Clone(opts), WithReplay(p))...)
 	if p.Err() != nil {
 		return p.Err()

@@ -83,7 +83,14 @@ func (p *player) Start(command string, _ func() (seam.Child, error)) (seam.Child
 	return c, nil
 }
 
-func (p *player) Listens() bool { return false }
+func (p *player) Listens(who string) bool {
+	if p.entry(opSignals, nil, who) {
+		if then := p.str(); then != who && p.failed == nil {
+			p.differ(nil, fmt.Sprintf("%v: %s", opSignals, then), fmt.Sprintf("%v: %s", opSignals, who))
+		}
+	}
+	return false
+}
 
 // A replayedChild stands for a process that once was.
 type replayedChild struct {

@@ -345,7 +345,7 @@ func (e *exploration) repeat(r *runName) {
 		how = e.picker(r.seed)
 	}
 	o := e.run(r.seed, &trial{picker: how, explain: true})
-	text := fmt.Sprintf("asynciotest: run %v:\n%s%s", r, indent(o.log), o.trial.table())
+	text := fmt.Sprintf("asynciotest: run %v\n%s%s", r, indent(o.log), o.trial.table())
 	if missing := r.missing(o.trial); missing != "" {
 		if o.failed {
 			e.t.Fatalf("%s    %s", text, missing)

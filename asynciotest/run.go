@@ -22,9 +22,10 @@ import (
 // the test. Options come after WithVirtualClock and that logger, so that they may
 // replace them. The clock's limit is that of StepLimit, 20 million: main, or what it
 // waits for, is then taken for a loop without an end. WithVirtualClock(StepLimit(n))
-// sets another one.
+// sets another one. Run panics if main or an option is nil.
 func Run(t testing.TB, main func(ctx context.Context) error, opts ...asyncio.RunOption) {
 	t.Helper()
+	checkProgram("Run", main, opts)
 	log := &testLog{t: t}
 	defer log.end()
 	logger := slog.New(slog.NewTextHandler(log, &slog.HandlerOptions{ReplaceAttr: withoutTime}))

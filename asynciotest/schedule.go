@@ -150,9 +150,14 @@ func (s *schedule) Suspends(task any) {
 
 // Idles implements seam.Chronicle.
 func (s *schedule) Idles() {
-	s.trial.remark(s.now, "deadlock: every task waits, and nothing is left that could wake one")
+	if s.process == nil { // else the network says it, once
+		s.trial.remark(s.now, standstill)
+	}
 	s.closing = true
 }
+
+// standstill is what a report says where nothing can happen any more.
+const standstill = "deadlock: every task waits, and nothing is left that could wake one"
 
 // Closes implements seam.Chronicle.
 func (s *schedule) Closes() {

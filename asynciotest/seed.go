@@ -64,11 +64,11 @@ func asked() (*runName, *faultName, error) {
 	seed, rest, given := strings.Cut(text, ":")
 	n, err := strconv.ParseUint(seed, 10, 64)
 	if err != nil {
-		return nil, nil, fmt.Errorf("asynciotest: %s=%s: %q is no seed", from, text, seed)
+		return nil, nil, fmt.Errorf("asynciotest: %s=%q: %q is no seed", from, text, seed)
 	}
 	d, err := parseDecisions(rest)
 	if err != nil {
-		return nil, nil, fmt.Errorf("asynciotest: %s=%s: %w", from, text, err)
+		return nil, nil, fmt.Errorf("asynciotest: %s=%q: %w", from, text, err)
 	}
 	return &runName{n, given, d}, nil, nil
 }
@@ -101,16 +101,21 @@ var searches = struct {
 
 // searchOf returns that of a test, which ends with the test.
 func searchOf(t testing.TB) *search {
+	t.Helper()
 	s := searches.of[t]
 	if s == nil {
 		s = &search{others: true}
 		searches.of[t] = s
-		t.Cleanup(func() { s.end(t) })
+		t.Cleanup(func() {
+			t.Helper()
+			s.end(t)
+		})
 	}
 	return s
 }
 
 func (s *search) end(t testing.TB) {
+	t.Helper()
 	searches.Lock()
 	delete(searches.of, t)
 	searches.Unlock()
@@ -118,7 +123,7 @@ func (s *search) end(t testing.TB) {
 	if s.found {
 		return
 	}
-	text := fmt.Sprintf("asynciotest: %s=%s: there is no such run in this test: %s", from, name, strings.Join(s.why, "; "))
+	text := fmt.Sprintf("asynciotest: %s=%q: there is no such run in this test: %s", from, name, strings.Join(s.why, "; "))
 	if s.others && from == seedVariable {
 		t.Log(text)
 		return
@@ -128,6 +133,7 @@ func (s *search) end(t testing.TB) {
 
 // accept says that a call in t has the run that is asked for.
 func accept(t testing.TB) {
+	t.Helper()
 	searches.Lock()
 	defer searches.Unlock()
 	searchOf(t).found = true
@@ -136,6 +142,7 @@ func accept(t testing.TB) {
 // decline says that a call in t has no such run. others says that the name may be one
 // for other tests.
 func decline(t testing.TB, others bool, why string) {
+	t.Helper()
 	searches.Lock()
 	defer searches.Unlock()
 	s := searchOf(t)

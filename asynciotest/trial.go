@@ -4,6 +4,7 @@ package asynciotest
 
 import (
 	"bytes"
+	"cmp"
 	"context"
 	"fmt"
 	"hash/maphash"
@@ -46,8 +47,10 @@ type Sim struct {
 // ErrEndless. It may be called several times, each with a loop of its own, from
 // the goroutine that called the function under test.
 //
-// Options come after those of the simulation, so that they may replace them.
+// Options come after those of the simulation, so that they may replace them. Run panics
+// if main or an option is nil.
 func (s *Sim) Run(main func(ctx context.Context) error, opts ...asyncio.RunOption) error {
+	checkProgram("Sim.Run", main, opts)
 	if err := s.begin(); err != nil {
 		return err
 	}
@@ -92,7 +95,8 @@ type trial struct {
 	measure bool                // widths and course
 
 	steps   int
-	endless error // why the run is over; nil if it is within its limits
+	endless error    // why the run is over; nil if it is within its limits
+	overrun *overrun // of endless
 	made    decisions
 	widths  []uint8      // how many candidates there were at each step
 	course  maphash.Hash // of who had the turns
@@ -205,12 +209,18 @@ func (t *trial) end(why error, queue []waiting) {
 			continue
 		}
 		tasks := task.Loop().AllTasks()
-		t.endless = fmt.Errorf("%w%s", why, listOf(tasks))
+		t.endless = fmt.Errorf("%w%s", t.overran(why), listOf(tasks))
 		for _, each := range tasks {
 			each.Cancel(ErrEndless)
 		}
 		return
 	}
+}
+
+// overran notes that the run is beyond its limits, and returns its error.
+func (t *trial) overran(why error) error {
+	t.overrun = &overrun{why: why}
+	return t.overrun
 }
 
 // listOf describes tasks, one a line.
@@ -268,6 +278,10 @@ func perform(outer testing.TB, seed uint64, t *trial, f func(testing.TB, *Sim)) 
 		}()
 		tt.guard(func() { f(tt, sim) })
 		returned = true
+		if t.overrun != nil && !t.overrun.asked && !tt.Failed() {
+			tt.Fail()
+			tt.write(fmt.Sprintf("the run was ended by its limit, and the function under test has not asked whether its error Is ErrEndless: %v", cmp.Or[error](t.endless, t.overrun)))
+		}
 		if sim.idle() && !tt.Failed() {
 			tt.Fail()
 			tt.write("asynciotest: programs were started on a Sim.Network that was never run: call its Run or Simulate")

@@ -435,6 +435,8 @@ func (k Kind) String() string {
 // Seams are what one loop uses. A nil member means the real thing. New
 // functions are called once per loop.
 type Seams struct {
+	Name string // what the loop is called beside its number; may be empty
+
 	NewClock   func() Clock
 	NewNetwork func() (Network, error)
 	NewRandom  func() Random

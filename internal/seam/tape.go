@@ -58,9 +58,9 @@ type Tape interface {
 	// Start starts a child process by start. command says which.
 	Start(command string, start func() (Child, error)) (Child, error)
 
-	// Listens reports whether the loop has to listen to signals. A replay is given the
-	// Posts that were recorded.
-	Listens() bool
+	// Listens is told who wants which signals, whenever that may have changed. It reports
+	// whether the loop has to listen to them. A replay is given the Posts that were recorded.
+	Listens(who string) bool
 
 	// Err returns why a run has to end, nil if it has not.
 	Err() error
