@@ -324,7 +324,7 @@ func (f *ThreadFuture[T]) start(ctx context.Context, fn Coroutine[T], opts []Tas
 		f.finish(f.asked)
 		return
 	}
-	f.task = CreateTask(f.loop.Context(ctx), fn, opts...)
+	f.task = newTask(f.loop.Context(ctx), fn, opts, "RunCoroutineThreadsafe")
 	// Whoever waits for f hears of it as soon as the task is done: when the loop
 	// is closing there may be no further pass.
 	f.task.seen = true
@@ -332,9 +332,7 @@ func (f *ThreadFuture[T]) start(ctx context.Context, fn Coroutine[T], opts []Tas
 		f.value = f.task.value
 		f.finish(f.task.err)
 	}
-	if f.task.state != pending {
-		f.task.extras.settled()
-	}
+	f.task.start()
 }
 
 func (f *ThreadFuture[T]) finish(err error) {

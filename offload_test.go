@@ -239,6 +239,17 @@ func TestRunCoroutineThreadsafe(t *testing.T) {
 			t.Errorf("error %v", err)
 		}
 	})
+	t.Run("TASK-114 the error of one that starts eagerly is reported to who waits alone", func(t *testing.T) {
+		runStreams(t, func(ctx context.Context) error { // it expects no reports
+			loop := asyncio.RunningLoop(ctx)
+			_, err := asyncio.ToThread(ctx, func(context.Context) (int, error) {
+				fails := func(context.Context) (int, error) { return 0, io2 }
+				return asyncio.RunCoroutineThreadsafe(context.Background(), loop, fails, asyncio.EagerStart()).Wait(context.Background())
+			})
+			expectError(t, err, io2)
+			return nil
+		})
+	})
 	inThread(t, "values of the context", func(t *testing.T, ctx context.Context, loop *asyncio.EventLoop) {
 		ctx = context.WithValue(ctx, valueKey{}, "x")
 		v, err := asyncio.RunCoroutineThreadsafe(ctx, loop, func(ctx context.Context) (any, error) {
