@@ -6,6 +6,7 @@ import (
 	"errors"
 	"fmt"
 	"log/slog"
+	"math"
 	"math/rand/v2"
 	"os"
 	"runtime"
@@ -275,15 +276,16 @@ func (l *EventLoop) CallSoonThreadsafe(fn func()) (Handle, error) {
 }
 
 // CallLater queues fn when d has passed, not earlier (loop.call_later). A
-// negative d is already due. Timers with one deadline fire in the order of their
-// creation. It panics like CallSoon.
+// negative d is already due; with Forever fn never runs. Timers with one deadline
+// fire in the order of their creation. It panics like CallSoon.
 func (l *EventLoop) CallLater(d time.Duration, fn func()) *TimerHandle {
 	l.check("CallLater")
 	checkFunc("CallLater", fn != nil)
 	return l.callAt(after(l.clock.Now(), d), fn)
 }
 
-// CallAt queues fn when the loop's Time has reached when (loop.call_at).
+// CallAt queues fn when the loop's Time has reached when (loop.call_at); never, if
+// that is Forever. All else is as with CallLater.
 func (l *EventLoop) CallAt(when time.Duration, fn func()) *TimerHandle {
 	l.check("CallAt")
 	checkFunc("CallAt", fn != nil)
@@ -294,16 +296,22 @@ func (l *EventLoop) callAt(when time.Duration, fn func()) *TimerHandle {
 	h := &TimerHandle{loop: l, call: call{fn: fn, createdAt: l.here(4)}}
 	h.timer.Owner = h
 	h.timer.When = when
-	l.timers.Add(&h.timer)
+	if when != endOfTime {
+		l.timers.Add(&h.timer)
+	}
 	return h
 }
+
+// endOfTime is a time of the loop that never comes: there are no timers for it, or a
+// virtual clock would move on to it when nothing else is left.
+const endOfTime = math.MaxInt64
 
 // after adds d to a time of the loop without overflowing.
 func after(now, d time.Duration) time.Duration {
 	if t := now + d; t >= now || d < 0 {
 		return t
 	}
-	return 1<<63 - 1
+	return endOfTime
 }
 
 // Stop ends RunForever after the current pass; what that has queued waits for

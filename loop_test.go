@@ -126,13 +126,18 @@ func TestCallbacks(t *testing.T) {
 		loop.RunOnce(-1)
 	})
 	onLoop(t, "a deadline that overflows never comes", func(t *testing.T, loop *asyncio.EventLoop) {
-		loop.RunOnce(time.Hour)
+		loop.CallLater(time.Hour, func() {})
+		loop.RunOnce(-1)
 		h := loop.CallLater(asyncio.Forever, func() { t.Error("it runs") })
 		loop.CallLater(asyncio.Forever-1, func() { t.Error("it runs") })
 		if h.When() != asyncio.Forever {
 			t.Errorf("When() = %v", h.When())
 		}
-		loop.RunOnce(0)
+		expectError(t, loop.RunForever(), asyncio.ErrDeadlock) // the virtual clock does not move there
+		h.Cancel()
+		if loop.Time() != time.Hour || !h.Cancelled() {
+			t.Errorf("the time is %v, of %v", loop.Time(), h)
+		}
 	})
 	onLoop(t, "OBS-004 within a pass: what is ready, then due timers", func(t *testing.T, loop *asyncio.EventLoop) {
 		var j journal
