@@ -83,8 +83,8 @@ func onExecutor(e Executor) ThreadOption {
 	return threadOption(func(c *threadConfig) { c.limiter, c.executor = nil, e })
 }
 
-// A ThreadLimiter bounds how many functions ToThread runs at once. It belongs to
-// the loop that it is used on.
+// A ThreadLimiter bounds how many functions ToThread runs at once. NewThreadLimiter
+// makes one. It belongs to the loop on which it is used first.
 type ThreadLimiter struct {
 	loop    *EventLoop // nil before its first use
 	limit   int
@@ -103,6 +103,9 @@ func NewThreadLimiter(n int) *ThreadLimiter {
 
 // bind ties the limiter to l at its first use.
 func (m *ThreadLimiter) bind(l *EventLoop) error {
+	if m.limit == 0 {
+		return misuse("ToThread", ErrBadArgument, "the limiter has no limit; make it with NewThreadLimiter")
+	}
 	if m.loop == nil {
 		m.loop = l
 	}

@@ -194,6 +194,10 @@ func TestThreadLimit(t *testing.T) {
 		expectUsage(t, asyncio.ErrBadArgument, func() { asyncio.NewThreadLimiter(0) })
 		expectUsage(t, asyncio.ErrBadArgument, func() { asyncio.WithThreadLimit(-1) })
 	})
+	inLoop(t, "a limiter without a limit", func(t *testing.T, ctx context.Context) {
+		_, err := asyncio.ToThread(ctx, later(0, 7), asyncio.WithLimiter(new(asyncio.ThreadLimiter)))
+		mistake(t, err, asyncio.ErrBadArgument)
+	})
 	t.Run("a limiter of another loop", func(t *testing.T) {
 		limiter := asyncio.NewThreadLimiter(1)
 		use := func(ctx context.Context) error {
