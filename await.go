@@ -86,6 +86,16 @@ func (f *future) awaitable(t *task, op string) error {
 	return nil
 }
 
+// checkThere returns the mistake of being given nil to await.
+func checkThere[T any](op string, as ...Awaitable[T]) error {
+	for i, a := range as {
+		if fn, ok := a.(Coroutine[T]); a == nil || ok && fn == nil {
+			return misuse(op, ErrBadArgument, "awaitable %d is nil", i)
+		}
+	}
+	return nil
+}
+
 // coreOf returns the future behind a, starting a coroutine as a task.
 func coreOf[T any](ctx context.Context, a Awaitable[T], op string) *future {
 	if f, ok := a.(AnyFuture); ok {
@@ -127,6 +137,9 @@ func checkLoop(fs []*future, t *task, op string) error {
 func Shield[T any](ctx context.Context, a Awaitable[T]) (T, error) {
 	var zero T
 	t, err := current(ctx, "Shield")
+	if err == nil {
+		err = checkThere("Shield", a)
+	}
 	if err != nil {
 		return zero, err
 	}
@@ -166,10 +179,13 @@ func Shield[T any](ctx context.Context, a Awaitable[T]) (T, error) {
 // With d <= 0 it returns the result of what is done already; anything else is
 // cancelled, a coroutine without ever being started.
 func WaitFor[T any](ctx context.Context, d time.Duration, a Awaitable[T]) (T, error) {
+	var value T
+	if err := checkThere("WaitFor", a); err != nil {
+		return value, err
+	}
 	if d <= 0 {
 		return cancelNow(ctx, a)
 	}
-	var value T
 	err := Timeout(ctx, d, func(ctx context.Context) error {
 		var err error
 		value, err = a.Await(ctx)

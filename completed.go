@@ -25,6 +25,9 @@ func AsCompletedWithin[T any](ctx context.Context, d time.Duration, as ...Awaita
 
 func asCompleted[T any](ctx context.Context, d time.Duration, as []Awaitable[T]) iter.Seq2[T, error] {
 	t, err := current(ctx, "AsCompleted")
+	if err == nil {
+		err = checkThere("AsCompleted", as...)
+	}
 	if err != nil {
 		return failing[T](err)
 	}

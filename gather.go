@@ -94,6 +94,9 @@ func (g *gathering) cancellationOf(c *future) error {
 
 func gather[T any](ctx context.Context, as []Awaitable[T], settled bool, op string) ([]*future, error) {
 	t, err := current(ctx, op)
+	if err == nil {
+		err = checkThere(op, as...)
+	}
 	if err != nil || len(as) == 0 {
 		return nil, err
 	}

@@ -259,6 +259,9 @@ func TestRunUntilComplete(t *testing.T) {
 		f.SetResult(1)
 		expectError(t, loop.RunUntilComplete(f), nil)
 	}, noReports(t))
+	onLoop(t, "nothing to run until", func(t *testing.T, loop *asyncio.EventLoop) {
+		mistake(t, loop.RunUntilComplete(nil), asyncio.ErrBadArgument)
+	})
 	onLoop(t, "Stop before it is done", func(t *testing.T, loop *asyncio.EventLoop) {
 		ctx := loop.Context(context.Background())
 		task := asyncio.CreateTask(ctx, later(time.Hour, 7))

@@ -106,6 +106,9 @@ func runIn[T any](ctx context.Context, r *Runner, main Coroutine[T], code codePl
 	if err := l.mayRun("Run"); err != nil {
 		return zero, err
 	}
+	if main == nil {
+		return zero, misuse("Run", ErrBadArgument, "main is nil")
+	}
 	t := newTask(l.Context(ctx), main, []TaskOption{WithName("main")}, "Run")
 	t.code = code
 	t.start()
@@ -222,6 +225,9 @@ func (i interruption) post() seam.Post {
 // like RunForever, with ErrLoopStopped if Stop ends the run before f is done, and
 // with ErrDeadlock if f can never be done.
 func (l *EventLoop) RunUntilComplete(f AnyFuture) error {
+	if f == nil {
+		return misuse("RunUntilComplete", ErrBadArgument, "the future is nil")
+	}
 	c := f.core()
 	if c.loop != l {
 		return misuse("RunUntilComplete", ErrWrongLoop, "the future does not belong to %s", l.name)

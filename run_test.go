@@ -33,7 +33,9 @@ func TestRun(t *testing.T) {
 		}
 	})
 	t.Run("RUN-003 a nil main", func(t *testing.T) {
-		expectUsage(t, asyncio.ErrBadArgument, func() { asyncio.Run(background, nil) })
+		mistake(t, asyncio.Run(background, nil), asyncio.ErrBadArgument)
+		_, err := asyncio.RunValue[int](background, nil)
+		mistake(t, err, asyncio.ErrBadArgument)
 	})
 	t.Run("RUN-005 RUN-017 inside a running loop", func(t *testing.T) {
 		asynciotest.Run(t, func(ctx context.Context) error {
