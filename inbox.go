@@ -195,9 +195,7 @@ func (i *Inbox[T]) Get(ctx context.Context) (T, error) {
 // none, and net.ErrClosed if the inbox is closed as well. It panics with a *UsageError
 // on a goroutine that must not use the loop.
 func (i *Inbox[T]) GetNowait() (T, error) {
-	if !i.loop.mine() {
-		panic(i.loop.elsewhere("Inbox.GetNowait"))
-	}
+	i.loop.checkMine("Inbox.GetNowait")
 	return i.take(false)
 }
 

@@ -194,22 +194,38 @@ func (l *EventLoop) IsRunning() bool { return l.active.Load() }
 // IsClosed reports whether the loop has been closed. Any goroutine may call it.
 func (l *EventLoop) IsClosed() bool { return l.closed.Load() }
 
-// Debug reports whether debug mode is on: creation sites are recorded, and callbacks
-// that hold up the loop for 100 ms are logged.
+// Debug reports whether debug mode is on (loop.get_debug): where things were created is
+// recorded, and callbacks that hold up the loop are logged. Only the loop's goroutine
+// may call it.
 func (l *EventLoop) Debug() bool { return l.debug }
 
-// SetDebug switches debug mode (loop.set_debug). It takes effect at once.
-func (l *EventLoop) SetDebug(on bool) { l.debug = on }
+// SetDebug switches debug mode (loop.set_debug). It takes effect at once. On a
+// goroutine that must not use the loop it panics with a *UsageError.
+func (l *EventLoop) SetDebug(on bool) {
+	l.checkMine("SetDebug")
+	l.debug = on
+}
 
-// SetSlowCallbackDuration sets from which duration on debug mode logs a
-// callback or a step of a task (loop.slow_callback_duration).
-func (l *EventLoop) SetSlowCallbackDuration(d time.Duration) { l.slow = d }
+// SetSlowCallbackDuration sets from which duration on debug mode logs a callback or a
+// step of a task: 100 ms at first (loop.slow_callback_duration). With 0 it logs all. It
+// panics like SetDebug.
+func (l *EventLoop) SetSlowCallbackDuration(d time.Duration) {
+	l.checkMine("SetSlowCallbackDuration")
+	l.slow = d
+}
 
 // mine reports whether the calling goroutine may use the loop: it runs for the
 // loop now, or the loop is not running.
 func (l *EventLoop) mine() bool {
 	g := l.g.Load()
 	return g == 0 || g == coro.Current()
+}
+
+// checkMine panics if op is called on a goroutine that must not use the loop.
+func (l *EventLoop) checkMine(op string) {
+	if !l.mine() {
+		panic(l.elsewhere(op))
+	}
 }
 
 // check panics if op is called on a goroutine that must not use the loop, or

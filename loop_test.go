@@ -378,6 +378,8 @@ func TestLoopMisuse(t *testing.T) {
 				expectUsage(t, asyncio.ErrWrongGoroutine, func() { loop.CallLater(1, func() {}) })
 				expectUsage(t, asyncio.ErrWrongGoroutine, func() { loop.CallAt(1, func() {}) })
 				expectUsage(t, asyncio.ErrWrongGoroutine, loop.Stop)
+				expectUsage(t, asyncio.ErrWrongGoroutine, func() { loop.SetDebug(true) })
+				expectUsage(t, asyncio.ErrWrongGoroutine, func() { loop.SetSlowCallbackDuration(0) })
 			})
 		})
 		loop.RunOnce(0)

@@ -28,12 +28,10 @@ type ErrorContext struct {
 // on the loop's thread and must not suspend.
 type ExceptionHandler func(*EventLoop, *ErrorContext)
 
-// SetExceptionHandler replaces the exception handler; nil restores the default
-// one (loop.set_exception_handler).
+// SetExceptionHandler replaces the exception handler; nil restores the default one
+// (loop.set_exception_handler). It panics like SetDebug.
 func (l *EventLoop) SetExceptionHandler(h ExceptionHandler) {
-	if !l.mine() {
-		panic(l.elsewhere("SetExceptionHandler"))
-	}
+	l.checkMine("SetExceptionHandler")
 	l.handler = h
 }
 

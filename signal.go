@@ -62,9 +62,7 @@ func (l *EventLoop) AddSignalHandler(sig os.Signal, fn func()) error {
 // on a goroutine that must not use the loop. After Close it returns false.
 func (l *EventLoop) RemoveSignalHandler(sig os.Signal) bool {
 	const op = "RemoveSignalHandler"
-	if !l.mine() {
-		panic(l.elsewhere(op))
-	}
+	l.checkMine(op)
 	if err := knownSignal(op, sig); err != nil {
 		panic(err)
 	}
