@@ -276,10 +276,10 @@ func (l *EventLoop) CallSoon(fn func()) Handle {
 	return s.handle()
 }
 
-// CallSoonThreadsafe is CallSoon for other goroutines: it wakes the loop
-// (loop.call_soon_threadsafe). It returns ErrLoopClosed after Close. A loop that
-// is not running runs fn at its next run. It costs about 100 ns when the loop is
-// busy, and a system call when it has to be woken.
+// CallSoonThreadsafe is CallSoon for any goroutine: it wakes the loop
+// (loop.call_soon_threadsafe). After Close it returns a *UsageError, ErrLoopClosed. A
+// loop that is not running runs fn at its next run. It costs about 100 ns when the loop
+// is busy, and a system call when it has to be woken.
 func (l *EventLoop) CallSoonThreadsafe(fn func()) (Handle, error) {
 	if fn == nil {
 		return Handle{}, misuse("CallSoonThreadsafe", ErrBadArgument, "the function is nil")
@@ -338,10 +338,10 @@ func (l *EventLoop) Stop() {
 	l.stopping = true
 }
 
-// RunForever runs the loop until Stop (loop.run_forever). It fails if the loop
-// is closed, runs already, or belongs to another goroutine, and if another loop
-// runs on this goroutine. On a virtual clock it returns ErrDeadlock when nothing
-// can ever wake it.
+// RunForever runs the loop until Stop (loop.run_forever). It fails with a *UsageError if
+// the loop is closed, runs already, or belongs to another goroutine, and if another
+// loop runs on this goroutine; with another error if the network cannot be opened or
+// polled; and on a virtual clock with ErrDeadlock when nothing can ever wake it.
 func (l *EventLoop) RunForever() error {
 	if err := l.enter("RunForever"); err != nil {
 		return err
@@ -358,7 +358,8 @@ func (l *EventLoop) RunForever() error {
 }
 
 // RunOnce runs a single pass, waiting at most d for something to do; for as
-// long as it takes if d is negative. It embeds the loop into a foreign one.
+// long as it takes if d is negative. It embeds the loop into a foreign one. It fails
+// like RunForever.
 func (l *EventLoop) RunOnce(d time.Duration) error {
 	if err := l.enter("RunOnce"); err != nil {
 		return err

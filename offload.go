@@ -11,10 +11,12 @@ import (
 )
 
 // ToThread runs fn, which may block, on a goroutine of its own, or the one that the
-// loop's default executor gives it (SetDefaultExecutor), and suspends the calling task until it returns (asyncio.to_thread). It returns what fn returns; a
-// panic of fn as a *PanicError. The loop's other tasks go on meanwhile. No more
-// functions run at once than the loop's thread limit allows, or the limiter given
-// with WithLimiter; the others wait for their turn, first come, first served.
+// loop's default executor gives it (SetDefaultExecutor), and suspends the calling task
+// until fn returns (asyncio.to_thread). It returns what fn returns; a panic of fn as a
+// *PanicError. The loop's other tasks go on meanwhile. No more functions run at once
+// than the loop's thread limit allows, or the limiter given with WithLimiter; the
+// others wait for their turn, first come, first served. After ShutdownDefaultExecutor
+// it returns ErrExecutorShutDown, and outside a task a *UsageError.
 //
 // fn must not use the loop. Its context has the values of ctx, and is cancelled
 // when the wait for fn is: ToThread then returns at once, and what fn returns is

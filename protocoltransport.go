@@ -439,8 +439,9 @@ func (t *Transport) Protocol() BaseProtocol {
 }
 
 // SetProtocol makes p receive the callbacks from now on. Its ConnectionMade is not
-// called, nor is PauseWriting again if that was called on the one before. A Protocol may replace a BufferedProtocol and the other way round; anything
-// else is a *UsageError.
+// called, nor is PauseWriting again if that was called on the one before. A Protocol
+// may replace a BufferedProtocol and the other way round; anything else is a
+// *UsageError.
 func (t *Transport) SetProtocol(p BaseProtocol) error {
 	if !t.tr.loop.mine() {
 		return t.tr.loop.elsewhere("SetProtocol")

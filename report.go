@@ -16,7 +16,7 @@ import (
 // callback, a failed task that nobody awaited, a client that could not be
 // accepted.
 type ErrorContext struct {
-	Message string
+	Message string       // what has happened, in a few words
 	Err     error        // nil if there is none
 	Source  fmt.Stringer // the task, future, handle, stream or server concerned; nil if there is none
 	// CreatedAt is where Source was created. It is known in debug mode; for a

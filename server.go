@@ -66,8 +66,8 @@ type ServerOptions struct {
 	// TLS makes the connections a TLS server's, by crypto/tls. A handshake is
 	// computed on the loop's thread, and the functions of the config are called by
 	// the task of the connection; those that get a *tls.ClientHelloInfo may await
-	// with its Context. If its Time is nil,
-	// certificates are judged by the loop's clock. Nil means plain.
+	// with its Context. If the Time of the config is nil, certificates are judged by
+	// the loop's clock. Nil means plain.
 	TLS *tls.Config
 
 	// TLSHandshakeTimeout limits the handshake: 60 s if zero. Only with TLS.
