@@ -372,12 +372,15 @@ func TestLoopMisuse(t *testing.T) {
 		expectError(t, <-errs, nil)
 	})
 	onLoop(t, "BASE-022 BASE-023 BASE-024 on another goroutine, while it runs", func(t *testing.T, loop *asyncio.EventLoop) {
+		timer := loop.CallLater(time.Hour, func() {})
+		defer timer.Cancel()
 		loop.CallSoon(func() {
 			onAnotherGoroutine(func() {
 				expectUsage(t, asyncio.ErrWrongGoroutine, func() { loop.CallSoon(func() {}) })
 				expectUsage(t, asyncio.ErrWrongGoroutine, func() { loop.CallLater(1, func() {}) })
 				expectUsage(t, asyncio.ErrWrongGoroutine, func() { loop.CallAt(1, func() {}) })
 				expectUsage(t, asyncio.ErrWrongGoroutine, loop.Stop)
+				expectUsage(t, asyncio.ErrWrongGoroutine, timer.Cancel)
 				expectUsage(t, asyncio.ErrWrongGoroutine, func() { loop.SetDebug(true) })
 				expectUsage(t, asyncio.ErrWrongGoroutine, func() { loop.SetSlowCallbackDuration(0) })
 			})

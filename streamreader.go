@@ -17,7 +17,8 @@ import (
 const defaultLimit = 64 << 10
 
 // StreamReader reads bytes for one task at a time (asyncio.StreamReader). It is
-// the reading half of a connection, or it is fed by hand.
+// the reading half of a connection, or it is fed by hand: NewStreamReader makes such a
+// one. It belongs to its loop's goroutine.
 //
 // Of a connection it reads only when somebody asks: what nobody asks for stays
 // with the kernel, and slows the peer down. While it is idle and nothing is left
@@ -153,9 +154,17 @@ func (r *StreamReader) SetError(err error) error {
 }
 
 func (r *StreamReader) feedable(op string) error {
-	switch {
-	case r.peer != nil:
+	if r.peer != nil {
 		return misuse(op, ErrBadArgument, "this reader belongs to a connection")
+	}
+	return r.usable(op)
+}
+
+// usable says why op, which does not suspend, must not be called here.
+func (r *StreamReader) usable(op string) error {
+	switch {
+	case r.loop == nil:
+		return misuse(op, ErrOutsideTask, "this StreamReader belongs to no loop; make it with NewStreamReader")
 	case !r.loop.mine():
 		return r.loop.elsewhere(op)
 	}
@@ -498,10 +507,10 @@ func (r *StreamReader) Peek(ctx context.Context, n int) ([]byte, error) {
 // Discard drops the next n of the buffered bytes. If fewer are buffered it drops
 // none and returns a *UsageError.
 func (r *StreamReader) Discard(n int) error {
-	switch {
-	case !r.loop.mine():
-		return r.loop.elsewhere("Discard")
-	case n < 0 || n > r.Buffered():
+	if err := r.usable("Discard"); err != nil {
+		return err
+	}
+	if n < 0 || n > r.Buffered() {
 		return misuse("Discard", ErrBadArgument, "%d bytes, %d are buffered", n, r.Buffered())
 	}
 	r.consume(n)
@@ -515,13 +524,10 @@ func (r *StreamReader) Close() error {
 	if r.peer != nil {
 		return r.peer.Close()
 	}
-	if !r.loop.mine() {
-		return r.loop.elsewhere("Close")
+	if err := r.usable("Close"); err != nil || r.err != nil {
+		return err
 	}
-	if r.err == nil {
-		return r.SetError(net.ErrClosed)
-	}
-	return nil
+	return r.SetError(net.ErrClosed)
 }
 
 // begin checks that a read may go on.
@@ -541,6 +547,9 @@ func (r *StreamReader) begin(ctx context.Context, op string) (*task, error) {
 }
 
 func (r *StreamReader) foreign(op string, t *task) error {
+	if r.loop == nil {
+		return r.usable(op)
+	}
 	return misuse(op, ErrWrongLoop, "the stream belongs to %s, the running task to %s", r.loop.name, t.loop.name)
 }
 

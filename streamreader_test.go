@@ -659,6 +659,15 @@ func TestStreamReaderState(t *testing.T) {
 			sees(t, got, err, "data", nil)
 		})
 	})
+	t.Run("the zero value is not usable", func(t *testing.T) {
+		withReader(t, 0, func(ctx context.Context, _ *asyncio.StreamReader) {
+			var r asyncio.StreamReader
+			_, err := r.ReadLine(ctx)
+			for _, err := range []error{err, r.FeedData(nil), r.FeedEOF(), r.SetError(errBroken), r.Discard(0), r.Close()} {
+				mistake(t, err, asyncio.ErrOutsideTask)
+			}
+		})
+	})
 	t.Run("STR-043 an error wakes the task that waits", func(t *testing.T) {
 		withReader(t, 0, func(ctx context.Context, r *asyncio.StreamReader) {
 			task := inTask(t, ctx, r.ReadLine)
