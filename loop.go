@@ -311,16 +311,22 @@ func (l *EventLoop) CallAt(when time.Duration, fn func()) *TimerHandle {
 func (l *EventLoop) callAt(when time.Duration, fn func()) *TimerHandle {
 	h := &TimerHandle{loop: l, call: call{fn: fn, createdAt: l.here(4)}}
 	h.timer.Owner = h
-	h.timer.When = when
+	h.timer.When = max(longAgo, when)
 	if when != endOfTime {
 		l.timers.Add(&h.timer)
 	}
 	return h
 }
 
-// endOfTime is a time of the loop that never comes: there are no timers for it, or a
-// virtual clock would move on to it when nothing else is left.
-const endOfTime = math.MaxInt64
+const (
+	// endOfTime is a time of the loop that never comes: there are no timers for it, or a
+	// virtual clock would move on to it when nothing else is left.
+	endOfTime = math.MaxInt64
+
+	// longAgo is the earliest time for a timer. How long ago that is can be computed
+	// without overflowing; it is due in any case.
+	longAgo = math.MinInt64 / 2
+)
 
 // after adds d to a time of the loop without overflowing.
 func after(now, d time.Duration) time.Duration {

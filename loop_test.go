@@ -7,6 +7,7 @@ import (
 	"context"
 	"errors"
 	"fmt"
+	"math"
 	"strings"
 	"testing"
 	"time"
@@ -137,6 +138,19 @@ func TestCallbacks(t *testing.T) {
 		h.Cancel()
 		if loop.Time() != time.Hour || !h.Cancelled() {
 			t.Errorf("the time is %v, of %v", loop.Time(), h)
+		}
+	})
+	onLoop(t, "a deadline before all time is due", func(t *testing.T, loop *asyncio.EventLoop) {
+		loop.CallLater(time.Hour, func() {})
+		loop.RunOnce(-1)
+		var j journal
+		loop.CallLater(0, func() { j.say("now") })
+		loop.CallLater(time.Until(time.Time{}), func() { j.say("long ago") })
+		loop.CallAt(math.MinInt64, func() { j.say("longer ago") })
+		loop.RunOnce(-1)
+		j.expect(t, "long ago longer ago now")
+		if loop.Time() != time.Hour {
+			t.Errorf("the time is %v", loop.Time())
 		}
 	})
 	onLoop(t, "OBS-004 within a pass: what is ready, then due timers", func(t *testing.T, loop *asyncio.EventLoop) {
