@@ -15,7 +15,8 @@ import (
 
 // A Transport is a connection, or one end of a pipe, that reports to a Protocol
 // (asyncio.Transport). It needs no task and no stack of its own. Its methods are for
-// the loop's goroutine; those that write never wait.
+// the loop's goroutine; those that write never wait. On another goroutine those that
+// change something fail, or panic if they return no error, with a *UsageError.
 type Transport struct {
 	tr       transport
 	data     Protocol         // the protocol,
@@ -378,13 +379,15 @@ func (t *Transport) Abort() {
 func (t *Transport) IsClosing() bool { return t.tr.closing }
 
 // PauseReading stops the calls of DataReceived: what arrives stays with the kernel
-// and slows the peer down. Doing it twice, or after Close, is harmless.
+// and slows the peer down. Doing it twice, or after Close, is harmless. After Close of
+// the loop it panics like CallSoon.
 func (t *Transport) PauseReading() {
 	t.tr.loop.check("PauseReading")
 	t.paused = true
 }
 
-// ResumeReading undoes PauseReading. What has arrived is received in the next pass.
+// ResumeReading undoes PauseReading. What has arrived is received in the next pass. It
+// panics like PauseReading.
 func (t *Transport) ResumeReading() {
 	t.tr.loop.check("ResumeReading")
 	if t.paused {

@@ -35,8 +35,9 @@ func (l *EventLoop) SetExceptionHandler(h ExceptionHandler) {
 	l.handler = h
 }
 
-// CallExceptionHandler gives ec to the exception handler. If the handler
-// panics, the default one reports both. It never panics itself.
+// CallExceptionHandler gives ec to the exception handler
+// (loop.call_exception_handler). If the handler panics, the default one reports both. It
+// never panics itself. Only the loop's goroutine may call it.
 func (l *EventLoop) CallExceptionHandler(ec *ErrorContext) {
 	if l.handler == nil || l.halted() { // a program that was cut off runs no handlers
 		l.DefaultExceptionHandler(ec)
@@ -51,7 +52,8 @@ func (l *EventLoop) CallExceptionHandler(ec *ErrorContext) {
 	l.handler(l, ec)
 }
 
-// DefaultExceptionHandler logs ec with the loop's logger at level error.
+// DefaultExceptionHandler logs ec with the loop's logger at level error
+// (loop.default_exception_handler). Any goroutine may call it.
 func (l *EventLoop) DefaultExceptionHandler(ec *ErrorContext) {
 	defer func() { _ = recover() }() // a broken log handler must not end the loop
 	attrs := make([]slog.Attr, 0, 3)
