@@ -30,10 +30,9 @@ const defaultLimit = 64 << 10
 // cancelled takes nothing: all bytes are there for the next one. A second task that
 // has to wait while one waits already gets ErrConcurrentRead.
 //
-// A reader that is fed by hand behaves like asyncio's, also where
-// several tasks read from it and one takes what another was woken for: Read may then
-// return 0 and nil, and a wait that began in between is forgotten. One task at a time
-// is the rule.
+// A reader that is fed by hand behaves like asyncio's, also where several tasks read
+// from it and one takes what another was woken for: Read may then return 0 and nil, and
+// a wait that began in between is forgotten. One task at a time is the rule.
 type StreamReader struct {
 	loop  *EventLoop
 	peer  *StreamWriter // of the same connection; nil if it is fed by hand
