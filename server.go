@@ -343,8 +343,11 @@ func (s *Server) Addrs() []net.Addr {
 	return addrs
 }
 
-// IsServing reports whether the server accepts connections.
-func (s *Server) IsServing() bool { return s.started && len(s.listeners) > 0 }
+// IsServing reports whether the server accepts connections (Server.is_serving). After
+// Close, of the loop too, it does not.
+func (s *Server) IsServing() bool {
+	return s.started && len(s.listeners) > 0 && !s.loop.closed.Load()
+}
 
 // Close stops listening. Connections that were accepted go on; see CloseClients.
 // Closing twice is harmless.
