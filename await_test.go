@@ -253,10 +253,12 @@ func TestWait(t *testing.T) {
 		}
 	})
 	inLoop(t, "TASK-053 nothing, or an unknown mode", func(t *testing.T, ctx context.Context) {
-		_, _, err := asyncio.Wait(ctx, nil, asyncio.WaitOptions{})
-		expectError(t, err, asyncio.ErrBadArgument)
+		for _, fs := range [][]asyncio.AnyFuture{nil, {number(ctx, 1), nil}} {
+			_, _, err := asyncio.Wait(ctx, fs, asyncio.WaitOptions{})
+			mistake(t, err, asyncio.ErrBadArgument)
+		}
 		for _, mode := range []asyncio.ReturnWhen{-1, 3} {
-			_, _, err = asyncio.Wait(ctx, []asyncio.AnyFuture{number(ctx, 1)}, asyncio.WaitOptions{ReturnWhen: mode})
+			_, _, err := asyncio.Wait(ctx, []asyncio.AnyFuture{number(ctx, 1)}, asyncio.WaitOptions{ReturnWhen: mode})
 			expectError(t, err, asyncio.ErrBadArgument)
 		}
 	})
@@ -399,6 +401,27 @@ func TestAsCompleted(t *testing.T) {
 			t.Errorf("got %v", vs)
 		}
 	})
+}
+
+func TestNilAwaitable(t *testing.T) {
+	for what, none := range map[string]asyncio.Awaitable[int]{"nothing": nil, "a coroutine": asyncio.Coroutine[int](nil)} {
+		for name, await := range map[string]func(ctx context.Context) error{
+			"Gather":        func(ctx context.Context) error { _, err := asyncio.Gather(ctx, number(ctx, 1), none); return err },
+			"GatherSettled": func(ctx context.Context) error { _, err := asyncio.GatherSettled(ctx, none); return err },
+			"Shield":        func(ctx context.Context) error { _, err := asyncio.Shield(ctx, none); return err },
+			"WaitFor":       func(ctx context.Context) error { _, err := asyncio.WaitFor(ctx, sec(1), none); return err },
+			"WaitFor 0":     func(ctx context.Context) error { _, err := asyncio.WaitFor(ctx, 0, none); return err },
+			"AsCompleted": func(ctx context.Context) (err error) {
+				for _, err = range asyncio.AsCompleted(ctx, none) {
+				}
+				return err
+			},
+		} {
+			inLoop(t, name+" of "+what, func(t *testing.T, ctx context.Context) {
+				mistake(t, await(ctx), asyncio.ErrBadArgument)
+			})
+		}
+	}
 }
 
 func TestShield(t *testing.T) {

@@ -1,10 +1,8 @@
-// The wall clock, and what a program asks of its loop's clock and randomness.
+// The wall clock.
 
 package asyncio
 
-import (
-	"time"
-)
+import "time"
 
 // wallClock is the real clock behind the clock seam: waiting is a poll that blocks.
 type wallClock struct{ start time.Time }

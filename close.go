@@ -140,7 +140,7 @@ func (l *EventLoop) watchForBlocking() (stop func()) {
 	l.closing = true
 	name := new(string)
 	l.stepping.Store(name)
-	watchdog := time.AfterFunc(max(0, l.grace)+time.Second, func() {
+	watchdog := time.AfterFunc(after(max(0, l.grace), time.Second), func() {
 		if now := l.stepping.Load(); now != name {
 			l.logger.Error("asyncio: Close is blocked by a task that does not await", "task", *now)
 		}

@@ -347,6 +347,23 @@ func TestCloseTellsWhatBlocksIt(t *testing.T) {
 	}
 }
 
+// TestCloseMayWaitForEver: however long the grace, nobody is told of a task that gets on.
+func TestCloseMayWaitForEver(t *testing.T) {
+	logger := slog.New(logHandler(func(r slog.Record) { t.Errorf("logged %q", r.Message) }))
+	err := asyncio.Run(background, func(ctx context.Context) error {
+		asyncio.Go(ctx, func(ctx context.Context) error {
+			hour(ctx)
+			ctx = asyncio.CleanupContext(ctx)
+			for range 100 { // a watchdog would have its turn
+				asyncio.Sleep(ctx, 100*time.Microsecond)
+			}
+			return nil
+		})
+		return asyncio.Yield(ctx)
+	}, asyncio.WithLogger(logger), asyncio.WithShutdownGrace(asyncio.Forever))
+	expectError(t, err, nil)
+}
+
 // A logHandler is a function that gets every record.
 type logHandler func(slog.Record)
 

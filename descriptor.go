@@ -52,8 +52,8 @@ func (fd rawFD) try(f func(fd uintptr) bool) error {
 //
 // c is an *os.File of a pipe, a socket or a terminal, a connection of package net,
 // or an FD; what polls cannot tell about, a regular file say, is refused with the
-// error of the system. c stays the caller's, who has to call RemoveReader before he
-// closes it. Nothing waits for the reader: a loop with nothing else to do goes on
+// error of the system. c stays the caller's, who has to call RemoveReader before
+// closing it. Nothing waits for the reader: a loop with nothing else to do goes on
 // until it is stopped, and Close of the loop drops the reader.
 //
 // AddReader returns a *UsageError if fn is nil, if c belongs to a connection or

@@ -145,6 +145,7 @@ func misuse(op string, cause error, format string, args ...any) *UsageError {
 // or context.DeadlineExceeded if a deadline was the reason. It unwraps to the
 // cause that was given to Cancel, if any.
 type CancelledError struct {
+	// Cause is why: what was given to Cancel, nil if that was nothing.
 	Cause error
 
 	// deadline is set if the request came from an expired deadline.

@@ -6,7 +6,10 @@ import (
 	"context"
 	"errors"
 	"fmt"
+	"io"
+	"net"
 	"slices"
+	"strings"
 	"testing"
 	"time"
 
@@ -96,6 +99,47 @@ func TestTaskFactory(t *testing.T) {
 			r.expect(t, io2)
 			return nil
 		}, r.handler())
+	})
+	t.Run("TASK-117 a panic of the factory ends the connection that wanted a task, and no other", func(t *testing.T) {
+		var r reports
+		main := func(ctx context.Context) error {
+			served := 0
+			srv, err := asyncio.StartServer(ctx, "tcp", "127.0.0.1:0", func(_ context.Context, _ *asyncio.StreamReader, w *asyncio.StreamWriter) error {
+				served++
+				_, err := w.WriteString("hello")
+				return err
+			}, nil)
+			if err != nil {
+				return err
+			}
+			var conns []net.Conn
+			for range 3 { // all of them wait to be accepted in one go
+				c, err := net.Dial("tcp", srv.Addr().String())
+				if err != nil {
+					return err
+				}
+				defer c.Close()
+				conns = append(conns, c)
+			}
+			first := true
+			asyncio.RunningLoop(ctx).SetTaskFactory(func(*asyncio.EventLoop, *asyncio.TaskSpec) {
+				if first {
+					first = false
+					panic(io2)
+				}
+			})
+			comesTrue(t, ctx, "the others are served", func() bool { return served == 2 && strings.Contains(srv.String(), "clients=0") })
+			asyncio.RunningLoop(ctx).SetTaskFactory(nil)
+			for i, c := range conns {
+				c.SetDeadline(time.Now().Add(10 * time.Second))
+				if p, _ := io.ReadAll(c); (string(p) == "hello") != (i > 0) {
+					t.Errorf("connection %d reads %q", i, p)
+				}
+			}
+			return srv.Shutdown(ctx)
+		}
+		expectError(t, asyncio.Run(context.Background(), main, r.handler()), nil)
+		r.expect(t, io2)
 	})
 	t.Run("on a closed loop", func(t *testing.T) {
 		loop := asyncio.NewEventLoop()

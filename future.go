@@ -8,6 +8,7 @@ import (
 	"runtime"
 	"slices"
 	"strings"
+	"unicode/utf8"
 
 	"github.com/goasyncio/asyncio/internal/seam"
 )
@@ -464,7 +465,11 @@ func shorten(s string) string {
 		s = s[:i]
 	}
 	if len(s) > limit {
-		s = s[:limit] + "..."
+		n := limit
+		for n > 0 && !utf8.RuneStart(s[n]) {
+			n--
+		}
+		s = s[:n] + "..."
 	}
 	return s
 }

@@ -12,6 +12,7 @@ import (
 	"strings"
 	"testing"
 	"time"
+	"unicode/utf8"
 
 	"github.com/goasyncio/asyncio"
 	"github.com/goasyncio/asyncio/asynciotest"
@@ -254,8 +255,8 @@ func TestFutureString(t *testing.T) {
 		expectText(t, f, "<Future cancelled>")
 		long := asyncio.NewFuture[string](ctx)
 		long.SetResult(strings.Repeat("x", 1000))
-		if s := long.String(); len(s) > 200 {
-			t.Errorf("a long result makes %d characters", len(s))
+		if s := long.String(); len(s) > 200 || !utf8.ValidString(s) {
+			t.Errorf("a long result makes %q", s)
 		}
 	})
 	inLoop(t, "FUT-030 callbacks are counted", func(t *testing.T, ctx context.Context) {

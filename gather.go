@@ -2,9 +2,7 @@
 
 package asyncio
 
-import (
-	"context"
-)
+import "context"
 
 // A Result is a value or an error.
 type Result[T any] struct {

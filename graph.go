@@ -164,7 +164,7 @@ func (g *graphing) cut(frames []runtime.Frame) []runtime.Frame {
 	case !g.limited:
 		return frames
 	case g.limit < 0:
-		return frames[n-min(-g.limit, n):]
+		return frames[max(0, n+g.limit):]
 	default:
 		return frames[:min(g.limit, n)]
 	}

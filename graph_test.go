@@ -7,6 +7,7 @@ import (
 	"context"
 	"errors"
 	"io"
+	"math"
 	"runtime"
 	"slices"
 	"strings"
@@ -277,7 +278,7 @@ func TestCallGraph(t *testing.T) {
 		}{
 			{0, nil}, {1, []string{"asyncio.Sleep"}}, {-1, []string{"TestCallGraph"}},
 			{2, []string{"asyncio.Sleep", "asyncio_test.hour"}},
-			{100, functions(task.Stack(0))}, {-100, functions(task.Stack(0))},
+			{100, functions(task.Stack(0))}, {-100, functions(task.Stack(0))}, {math.MinInt, functions(task.Stack(0))},
 		} {
 			g, err := asyncio.CaptureCallGraph(ctx, task, asyncio.Limit(c.limit))
 			expectError(t, err, nil)

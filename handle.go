@@ -168,12 +168,14 @@ type TimerHandle struct {
 	timer timer.Timer[runnable]
 }
 
-// When is the loop time at which the callback is due.
+// When returns the loop's time at which the callback is due, Forever if it never is
+// (TimerHandle.when).
 func (h *TimerHandle) When() time.Duration { return h.timer.When }
 
-// Cancel keeps the callback from running, if it has not begun, and frees the
-// timer at once. Only the loop's goroutine may call it.
+// Cancel keeps the callback from running, if it has not begun, and frees the timer at
+// once. On a goroutine that must not use the loop it panics with a *UsageError.
 func (h *TimerHandle) Cancel() {
+	h.loop.checkMine("TimerHandle.Cancel")
 	h.call.stopped.Store(true)
 	h.loop.timers.Remove(&h.timer)
 }

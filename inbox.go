@@ -14,6 +14,7 @@ import (
 
 // Inbox is a queue from other goroutines, and from the tasks of other loops, to the
 // tasks of one loop, first in, first out. What one goroutine puts stays in order.
+// NewInbox makes one; the zero value belongs to no loop.
 //
 // Put, PutNowait, Len and Close may be called from everywhere; Get, GetNowait and
 // Items belong to the tasks and the goroutine of the loop. While a task waits, a
@@ -152,12 +153,18 @@ func (i *Inbox[T]) offer(item T, p *putter[T]) error {
 
 func (i *Inbox[T]) refusal() error {
 	switch {
+	case i.loop == nil:
+		return i.homeless("Inbox.Put")
 	case i.lost || i.loop.closed.Load():
 		return misuse("Inbox.Put", ErrLoopClosed, "%s", i.loop.name)
 	case i.closed:
 		return net.ErrClosed
 	}
 	return nil
+}
+
+func (i *Inbox[T]) homeless(op string) *UsageError {
+	return misuse(op, ErrOutsideTask, "this Inbox belongs to no loop; make it with NewInbox")
 }
 
 func (i *Inbox[T]) full() bool { return i.capacity > 0 && i.items.count >= i.capacity }
@@ -174,7 +181,11 @@ func (i *Inbox[T]) Get(ctx context.Context) (T, error) {
 	if err != nil {
 		return zero, err
 	}
-	if i.loop != t.loop {
+	switch i.loop {
+	case t.loop:
+	case nil:
+		return zero, i.homeless("Inbox.Get")
+	default:
 		return zero, misuse("Inbox.Get", ErrWrongLoop, "the inbox belongs to %s, the running task %s to %s", i.loop.name, t.Name(), t.loop.name)
 	}
 	for {
@@ -195,9 +206,10 @@ func (i *Inbox[T]) Get(ctx context.Context) (T, error) {
 // none, and net.ErrClosed if the inbox is closed as well. It panics with a *UsageError
 // on a goroutine that must not use the loop.
 func (i *Inbox[T]) GetNowait() (T, error) {
-	if !i.loop.mine() {
-		panic(i.loop.elsewhere("Inbox.GetNowait"))
+	if i.loop == nil {
+		panic(i.homeless("Inbox.GetNowait"))
 	}
+	i.loop.checkMine("Inbox.GetNowait")
 	return i.take(false)
 }
 

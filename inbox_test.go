@@ -175,6 +175,12 @@ func TestInbox(t *testing.T) {
 			}), nil)
 		})
 		panicsWith(t, asyncio.ErrOutsideTask, func() { asyncio.NewInbox[int](background, 1) })
+		var none asyncio.Inbox[int]
+		_, err := none.Get(ctx)
+		for _, err := range []error{err, none.Put(ctx, 1), none.PutNowait(1)} {
+			mistake(t, err, asyncio.ErrOutsideTask)
+		}
+		panicsWith(t, asyncio.ErrOutsideTask, func() { none.GetNowait() })
 	})
 	t.Run("the goroutine of a loop that is not running would wait for itself", func(t *testing.T) {
 		loop := newLoop(t)

@@ -6,6 +6,7 @@ import (
 	"errors"
 	"fmt"
 	"log/slog"
+	"math"
 	"math/rand/v2"
 	"os"
 	"runtime"
@@ -197,22 +198,38 @@ func (l *EventLoop) IsRunning() bool { return l.active.Load() }
 // IsClosed reports whether the loop has been closed. Any goroutine may call it.
 func (l *EventLoop) IsClosed() bool { return l.closed.Load() }
 
-// Debug reports whether debug mode is on: creation sites are recorded, and callbacks
-// that hold up the loop for 100 ms are logged.
+// Debug reports whether debug mode is on (loop.get_debug): where things were created is
+// recorded, and callbacks that hold up the loop are logged. Only the loop's goroutine
+// may call it.
 func (l *EventLoop) Debug() bool { return l.debug }
 
-// SetDebug switches debug mode (loop.set_debug). It takes effect at once.
-func (l *EventLoop) SetDebug(on bool) { l.debug = on }
+// SetDebug switches debug mode (loop.set_debug). It takes effect at once. On a
+// goroutine that must not use the loop it panics with a *UsageError.
+func (l *EventLoop) SetDebug(on bool) {
+	l.checkMine("SetDebug")
+	l.debug = on
+}
 
-// SetSlowCallbackDuration sets from which duration on debug mode logs a
-// callback or a step of a task (loop.slow_callback_duration).
-func (l *EventLoop) SetSlowCallbackDuration(d time.Duration) { l.slow = d }
+// SetSlowCallbackDuration sets from which duration on debug mode logs a callback or a
+// step of a task: 100 ms at first (loop.slow_callback_duration). With 0 it logs all. It
+// panics like SetDebug.
+func (l *EventLoop) SetSlowCallbackDuration(d time.Duration) {
+	l.checkMine("SetSlowCallbackDuration")
+	l.slow = d
+}
 
 // mine reports whether the calling goroutine may use the loop: it runs for the
 // loop now, or the loop is not running.
 func (l *EventLoop) mine() bool {
 	g := l.g.Load()
 	return g == 0 || g == coro.Current()
+}
+
+// checkMine panics if op is called on a goroutine that must not use the loop.
+func (l *EventLoop) checkMine(op string) {
+	if !l.mine() {
+		panic(l.elsewhere(op))
+	}
 }
 
 // check panics if op is called on a goroutine that must not use the loop, or
@@ -263,10 +280,10 @@ func (l *EventLoop) CallSoon(fn func()) Handle {
 	return s.handle()
 }
 
-// CallSoonThreadsafe is CallSoon for other goroutines: it wakes the loop
-// (loop.call_soon_threadsafe). It returns ErrLoopClosed after Close. A loop that
-// is not running runs fn at its next run. It costs about 100 ns when the loop is
-// busy, and a system call when it has to be woken.
+// CallSoonThreadsafe is CallSoon for any goroutine: it wakes the loop
+// (loop.call_soon_threadsafe). After Close it returns a *UsageError, ErrLoopClosed. A
+// loop that is not running runs fn at its next run. It costs about 100 ns when the loop
+// is busy, and a system call when it has to be woken.
 func (l *EventLoop) CallSoonThreadsafe(fn func()) (Handle, error) {
 	if fn == nil {
 		return Handle{}, misuse("CallSoonThreadsafe", ErrBadArgument, "the function is nil")
@@ -279,15 +296,16 @@ func (l *EventLoop) CallSoonThreadsafe(fn func()) (Handle, error) {
 }
 
 // CallLater queues fn when d has passed, not earlier (loop.call_later). A
-// negative d is already due. Timers with one deadline fire in the order of their
-// creation. It panics like CallSoon.
+// negative d is already due; with Forever fn never runs. Timers with one deadline
+// fire in the order of their creation. It panics like CallSoon.
 func (l *EventLoop) CallLater(d time.Duration, fn func()) *TimerHandle {
 	l.check("CallLater")
 	checkFunc("CallLater", fn != nil)
 	return l.callAt(after(l.clock.Now(), d), fn)
 }
 
-// CallAt queues fn when the loop's Time has reached when (loop.call_at).
+// CallAt queues fn when the loop's Time has reached when (loop.call_at); never, if
+// that is Forever. All else is as with CallLater.
 func (l *EventLoop) CallAt(when time.Duration, fn func()) *TimerHandle {
 	l.check("CallAt")
 	checkFunc("CallAt", fn != nil)
@@ -297,17 +315,29 @@ func (l *EventLoop) CallAt(when time.Duration, fn func()) *TimerHandle {
 func (l *EventLoop) callAt(when time.Duration, fn func()) *TimerHandle {
 	h := &TimerHandle{loop: l, call: call{fn: fn, createdAt: l.here(4)}}
 	h.timer.Owner = h
-	h.timer.When = when
-	l.timers.Add(&h.timer)
+	h.timer.When = max(longAgo, when)
+	if when != endOfTime {
+		l.timers.Add(&h.timer)
+	}
 	return h
 }
+
+const (
+	// endOfTime is a time of the loop that never comes: there are no timers for it, or a
+	// virtual clock would move on to it when nothing else is left.
+	endOfTime = math.MaxInt64
+
+	// longAgo is the earliest time for a timer. How long ago that is can be computed
+	// without overflowing; it is due in any case.
+	longAgo = math.MinInt64 / 2
+)
 
 // after adds d to a time of the loop without overflowing.
 func after(now, d time.Duration) time.Duration {
 	if t := now + d; t >= now || d < 0 {
 		return t
 	}
-	return 1<<63 - 1
+	return endOfTime
 }
 
 // Stop ends RunForever after the current pass; what that has queued waits for
@@ -318,10 +348,10 @@ func (l *EventLoop) Stop() {
 	l.stopping = true
 }
 
-// RunForever runs the loop until Stop (loop.run_forever). It fails if the loop
-// is closed, runs already, or belongs to another goroutine, and if another loop
-// runs on this goroutine. On a virtual clock it returns ErrDeadlock when nothing
-// can ever wake it.
+// RunForever runs the loop until Stop (loop.run_forever). It fails with a *UsageError if
+// the loop is closed, runs already, or belongs to another goroutine, and if another
+// loop runs on this goroutine; with another error if the network cannot be opened or
+// polled; and on a virtual clock with ErrDeadlock when nothing can ever wake it.
 func (l *EventLoop) RunForever() error {
 	if err := l.enter("RunForever"); err != nil {
 		return err
@@ -338,7 +368,8 @@ func (l *EventLoop) RunForever() error {
 }
 
 // RunOnce runs a single pass, waiting at most d for something to do; for as
-// long as it takes if d is negative. It embeds the loop into a foreign one.
+// long as it takes if d is negative. It embeds the loop into a foreign one. It fails
+// like RunForever.
 func (l *EventLoop) RunOnce(d time.Duration) error {
 	if err := l.enter("RunOnce"); err != nil {
 		return err

@@ -7,6 +7,7 @@ import (
 	"context"
 	"errors"
 	"fmt"
+	"math"
 	"strings"
 	"testing"
 	"time"
@@ -126,13 +127,31 @@ func TestCallbacks(t *testing.T) {
 		loop.RunOnce(-1)
 	})
 	onLoop(t, "a deadline that overflows never comes", func(t *testing.T, loop *asyncio.EventLoop) {
-		loop.RunOnce(time.Hour)
+		loop.CallLater(time.Hour, func() {})
+		loop.RunOnce(-1)
 		h := loop.CallLater(asyncio.Forever, func() { t.Error("it runs") })
 		loop.CallLater(asyncio.Forever-1, func() { t.Error("it runs") })
 		if h.When() != asyncio.Forever {
 			t.Errorf("When() = %v", h.When())
 		}
-		loop.RunOnce(0)
+		expectError(t, loop.RunForever(), asyncio.ErrDeadlock) // the virtual clock does not move there
+		h.Cancel()
+		if loop.Time() != time.Hour || !h.Cancelled() {
+			t.Errorf("the time is %v, of %v", loop.Time(), h)
+		}
+	})
+	onLoop(t, "a deadline before all time is due", func(t *testing.T, loop *asyncio.EventLoop) {
+		loop.CallLater(time.Hour, func() {})
+		loop.RunOnce(-1)
+		var j journal
+		loop.CallLater(0, func() { j.say("now") })
+		loop.CallLater(time.Until(time.Time{}), func() { j.say("long ago") })
+		loop.CallAt(math.MinInt64, func() { j.say("longer ago") })
+		loop.RunOnce(-1)
+		j.expect(t, "long ago longer ago now")
+		if loop.Time() != time.Hour {
+			t.Errorf("the time is %v", loop.Time())
+		}
 	})
 	onLoop(t, "OBS-004 within a pass: what is ready, then due timers", func(t *testing.T, loop *asyncio.EventLoop) {
 		var j journal
@@ -254,6 +273,9 @@ func TestRunUntilComplete(t *testing.T) {
 		f.SetResult(1)
 		expectError(t, loop.RunUntilComplete(f), nil)
 	}, noReports(t))
+	onLoop(t, "nothing to run until", func(t *testing.T, loop *asyncio.EventLoop) {
+		mistake(t, loop.RunUntilComplete(nil), asyncio.ErrBadArgument)
+	})
 	onLoop(t, "Stop before it is done", func(t *testing.T, loop *asyncio.EventLoop) {
 		ctx := loop.Context(context.Background())
 		task := asyncio.CreateTask(ctx, later(time.Hour, 7))
@@ -364,12 +386,17 @@ func TestLoopMisuse(t *testing.T) {
 		expectError(t, <-errs, nil)
 	})
 	onLoop(t, "BASE-022 BASE-023 BASE-024 on another goroutine, while it runs", func(t *testing.T, loop *asyncio.EventLoop) {
+		timer := loop.CallLater(time.Hour, func() {})
+		defer timer.Cancel()
 		loop.CallSoon(func() {
 			onAnotherGoroutine(func() {
 				expectUsage(t, asyncio.ErrWrongGoroutine, func() { loop.CallSoon(func() {}) })
 				expectUsage(t, asyncio.ErrWrongGoroutine, func() { loop.CallLater(1, func() {}) })
 				expectUsage(t, asyncio.ErrWrongGoroutine, func() { loop.CallAt(1, func() {}) })
 				expectUsage(t, asyncio.ErrWrongGoroutine, loop.Stop)
+				expectUsage(t, asyncio.ErrWrongGoroutine, timer.Cancel)
+				expectUsage(t, asyncio.ErrWrongGoroutine, func() { loop.SetDebug(true) })
+				expectUsage(t, asyncio.ErrWrongGoroutine, func() { loop.SetSlowCallbackDuration(0) })
 			})
 		})
 		loop.RunOnce(0)

@@ -11,10 +11,12 @@ import (
 )
 
 // ToThread runs fn, which may block, on a goroutine of its own, or the one that the
-// loop's default executor gives it (SetDefaultExecutor), and suspends the calling task until it returns (asyncio.to_thread). It returns what fn returns; a
-// panic of fn as a *PanicError. The loop's other tasks go on meanwhile. No more
-// functions run at once than the loop's thread limit allows, or the limiter given
-// with WithLimiter; the others wait for their turn, first come, first served.
+// loop's default executor gives it (SetDefaultExecutor), and suspends the calling task
+// until fn returns (asyncio.to_thread). It returns what fn returns; a panic of fn as a
+// *PanicError. The loop's other tasks go on meanwhile. No more functions run at once
+// than the loop's thread limit allows, or the limiter given with WithLimiter; the
+// others wait for their turn, first come, first served. After ShutdownDefaultExecutor
+// it returns ErrExecutorShutDown, and outside a task a *UsageError.
 //
 // fn must not use the loop. Its context has the values of ctx, and is cancelled
 // when the wait for fn is: ToThread then returns at once, and what fn returns is
@@ -86,8 +88,8 @@ func onExecutor(e Executor) ThreadOption {
 	return threadOption(func(c *threadConfig) { c.limiter, c.executor = nil, e })
 }
 
-// A ThreadLimiter bounds how many functions ToThread runs at once. It belongs to
-// the loop that it is used on.
+// A ThreadLimiter bounds how many functions ToThread runs at once. NewThreadLimiter
+// makes one. It belongs to the loop on which it is used first.
 type ThreadLimiter struct {
 	loop    *EventLoop // nil before its first use
 	limit   int
@@ -106,6 +108,9 @@ func NewThreadLimiter(n int) *ThreadLimiter {
 
 // bind ties the limiter to l at its first use.
 func (m *ThreadLimiter) bind(l *EventLoop) error {
+	if m.limit == 0 {
+		return misuse("ToThread", ErrBadArgument, "the limiter has no limit; make it with NewThreadLimiter")
+	}
 	if m.loop == nil {
 		m.loop = l
 	}
@@ -330,7 +335,7 @@ func (f *ThreadFuture[T]) start(ctx context.Context, fn Coroutine[T], opts []Tas
 		return
 	}
 	mustOptions("RunCoroutineThreadsafe", opts)
-	f.task = CreateTask(f.loop.Context(ctx), fn, opts...)
+	f.task = newTask(f.loop.Context(ctx), fn, opts, "RunCoroutineThreadsafe")
 	// Whoever waits for f hears of it as soon as the task is done: when the loop
 	// is closing there may be no further pass.
 	f.task.seen = true
@@ -338,9 +343,7 @@ func (f *ThreadFuture[T]) start(ctx context.Context, fn Coroutine[T], opts []Tas
 		f.value = f.task.value
 		f.finish(f.task.err)
 	}
-	if f.task.state != pending {
-		f.task.extras.settled()
-	}
+	f.task.start()
 }
 
 func (f *ThreadFuture[T]) finish(err error) {

@@ -194,6 +194,10 @@ func TestThreadLimit(t *testing.T) {
 		expectUsage(t, asyncio.ErrBadArgument, func() { asyncio.NewThreadLimiter(0) })
 		expectUsage(t, asyncio.ErrBadArgument, func() { asyncio.WithThreadLimit(-1) })
 	})
+	inLoop(t, "a limiter without a limit", func(t *testing.T, ctx context.Context) {
+		_, err := asyncio.ToThread(ctx, later(0, 7), asyncio.WithLimiter(new(asyncio.ThreadLimiter)))
+		mistake(t, err, asyncio.ErrBadArgument)
+	})
 	t.Run("a limiter of another loop", func(t *testing.T) {
 		limiter := asyncio.NewThreadLimiter(1)
 		use := func(ctx context.Context) error {
@@ -238,6 +242,17 @@ func TestRunCoroutineThreadsafe(t *testing.T) {
 		if !errors.As(err, &p) || p.Value != "oops" {
 			t.Errorf("error %v", err)
 		}
+	})
+	t.Run("TASK-114 the error of one that starts eagerly is reported to who waits alone", func(t *testing.T) {
+		runStreams(t, func(ctx context.Context) error { // it expects no reports
+			loop := asyncio.RunningLoop(ctx)
+			_, err := asyncio.ToThread(ctx, func(context.Context) (int, error) {
+				fails := func(context.Context) (int, error) { return 0, io2 }
+				return asyncio.RunCoroutineThreadsafe(context.Background(), loop, fails, asyncio.EagerStart()).Wait(context.Background())
+			})
+			expectError(t, err, io2)
+			return nil
+		})
 	})
 	inThread(t, "values of the context", func(t *testing.T, ctx context.Context, loop *asyncio.EventLoop) {
 		ctx = context.WithValue(ctx, valueKey{}, "x")

@@ -71,18 +71,20 @@ func WithDebug(on bool) LoopOption {
 	return loopOption(func(c *loopConfig) { c.debug = on })
 }
 
-// WithLogger sets where the loop logs. The default is slog.Default.
+// WithLogger sets where the loop logs. The default, which nil stands for, is
+// slog.Default when the loop is made.
 func WithLogger(logger *slog.Logger) LoopOption {
 	return loopOption(func(c *loopConfig) { c.logger = logger })
 }
 
 // WithExceptionHandler sets what receives the errors that have no caller to go
-// to. The default logs them.
+// to. The default, which nil stands for, logs them.
 func WithExceptionHandler(h ExceptionHandler) LoopOption {
 	return loopOption(func(c *loopConfig) { c.handler = h })
 }
 
-// WithResolver sets how the loop looks up names. The default asks package net.
+// WithResolver sets how the loop looks up names. The default, which nil stands for,
+// asks package net.
 func WithResolver(r Resolver) LoopOption {
 	return loopOption(func(c *loopConfig) { c.resolver = r })
 }
@@ -106,7 +108,8 @@ func WithThreadLimit(n int) LoopOption {
 // WithBackend chooses how the loop waits for the network. Without it, the
 // environment variable ASYNCIO_BACKEND decides: "epoll" or "portable", while nothing
 // means DefaultBackend. A backend that the system does not have is an error of the
-// loop's first run that Is errors.ErrUnsupported.
+// loop's first run that Is errors.ErrUnsupported. WithBackend panics with a *UsageError
+// if b is none of the constants.
 func WithBackend(b Backend) LoopOption {
 	if b > PortableBackend {
 		panic(misuse("WithBackend", ErrBadArgument, "there is no %v", b))

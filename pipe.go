@@ -21,17 +21,15 @@ func (t *transport) adoptPipe(op string, f *os.File, toWrite bool) error {
 	if info.Mode().IsRegular() || info.IsDir() {
 		return misuse(op, ErrBadArgument, "%s is no pipe, socket or character device", f.Name())
 	}
-	return t.usePipe(op, f, f.Name(), toWrite)
-}
-
-// usePipe takes over one end of a pipe that is called name, for op. In a replay f may be
-// nil.
-func (t *transport) usePipe(op string, f *os.File, name string, toWrite bool) error {
 	a, ok := t.loop.net.(seam.FileAdopter)
 	if !ok {
-		f.Close()
-		return simulated(op)
+		return simulated(op) // and f stays the caller's
 	}
+	return t.usePipe(a, f, f.Name(), toWrite)
+}
+
+// usePipe takes over one end of a pipe that is called name. In a replay f may be nil.
+func (t *transport) usePipe(a seam.FileAdopter, f *os.File, name string, toWrite bool) error {
 	conn, err := a.AdoptFile(f, toWrite, t)
 	if err != nil {
 		return &net.OpError{Op: "open", Net: t.origin.network, Addr: target{t.origin.network, name}, Err: err}
@@ -46,5 +44,10 @@ func (t *transport) usePipe(op string, f *os.File, name string, toWrite bool) er
 
 // useChildPipe takes over our end of a pipe to a descriptor of a child.
 func (t *transport) useChildPipe(fd int, end *os.File) error {
-	return t.usePipe("open", end, [...]string{"stdin", "stdout", "stderr"}[fd], fd == 0)
+	a, ok := t.loop.net.(seam.FileAdopter)
+	if !ok {
+		end.Close()
+		return simulated("open")
+	}
+	return t.usePipe(a, end, [...]string{"stdin", "stdout", "stderr"}[fd], fd == 0)
 }

@@ -15,7 +15,8 @@ import (
 
 // A Transport is a connection, or one end of a pipe, that reports to a Protocol
 // (asyncio.Transport). It needs no task and no stack of its own. Its methods are for
-// the loop's goroutine; those that write never wait.
+// the loop's goroutine; those that write never wait. On another goroutine those that
+// change something fail, or panic if they return no error, with a *UsageError.
 type Transport struct {
 	tr       transport
 	data     Protocol         // the protocol,
@@ -378,13 +379,15 @@ func (t *Transport) Abort() {
 func (t *Transport) IsClosing() bool { return t.tr.closing }
 
 // PauseReading stops the calls of DataReceived: what arrives stays with the kernel
-// and slows the peer down. Doing it twice, or after Close, is harmless.
+// and slows the peer down. Doing it twice, or after Close, is harmless. After Close of
+// the loop it panics like CallSoon.
 func (t *Transport) PauseReading() {
 	t.tr.loop.check("PauseReading")
 	t.paused = true
 }
 
-// ResumeReading undoes PauseReading. What has arrived is received in the next pass.
+// ResumeReading undoes PauseReading. What has arrived is received in the next pass. It
+// panics like PauseReading.
 func (t *Transport) ResumeReading() {
 	t.tr.loop.check("ResumeReading")
 	if t.paused {
@@ -439,8 +442,9 @@ func (t *Transport) Protocol() BaseProtocol {
 }
 
 // SetProtocol makes p receive the callbacks from now on. Its ConnectionMade is not
-// called, nor is PauseWriting again if that was called on the one before. A Protocol may replace a BufferedProtocol and the other way round; anything
-// else is a *UsageError.
+// called, nor is PauseWriting again if that was called on the one before. A Protocol
+// may replace a BufferedProtocol and the other way round; anything else is a
+// *UsageError.
 func (t *Transport) SetProtocol(p BaseProtocol) error {
 	if !t.tr.loop.mine() {
 		return t.tr.loop.elsewhere("SetProtocol")

@@ -45,7 +45,8 @@ func NewQueue[T any](maxsize int) *Queue[T] {
 }
 
 // LifoQueue is a queue in which the newest item is the first to leave
-// (asyncio.LifoQueue). The zero value is empty and without bound.
+// (asyncio.LifoQueue). The zero value is empty and without bound. All else is as with
+// Queue.
 type LifoQueue[T any] struct {
 	queue[T, lifoStore[T], *lifoStore[T]]
 }
@@ -59,14 +60,16 @@ func NewLifoQueue[T any](maxsize int) *LifoQueue[T] {
 }
 
 // PriorityQueue is a queue in which the least item is the first to leave; of
-// equal ones the oldest (asyncio.PriorityQueue). NewPriorityQueue makes one.
+// equal ones the oldest (asyncio.PriorityQueue). NewPriorityQueue makes one; the zero
+// value has no order, and putting into it is a *UsageError. All else is as with Queue.
 type PriorityQueue[T any] struct {
 	queue[T, priorityStore[T], *priorityStore[T]]
 }
 
 // NewPriorityQueue makes a queue for at most maxsize items; without bound if
 // maxsize is not positive. less says whether a is to leave before b. It must not
-// change its mind while the items are in the queue.
+// change its mind while the items are in the queue. If it is nil NewPriorityQueue
+// panics with a *UsageError.
 func NewPriorityQueue[T any](maxsize int, less func(a, b T) bool) *PriorityQueue[T] {
 	if less == nil {
 		panic(misuse("NewPriorityQueue", ErrBadArgument, "less is nil"))

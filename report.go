@@ -16,7 +16,7 @@ import (
 // callback, a failed task that nobody awaited, a client that could not be
 // accepted.
 type ErrorContext struct {
-	Message string
+	Message string       // what has happened, in a few words
 	Err     error        // nil if there is none
 	Source  fmt.Stringer // the task, future, handle, stream or server concerned; nil if there is none
 	// CreatedAt is where Source was created. It is known in debug mode; for a
@@ -28,17 +28,16 @@ type ErrorContext struct {
 // on the loop's thread and must not suspend.
 type ExceptionHandler func(*EventLoop, *ErrorContext)
 
-// SetExceptionHandler replaces the exception handler; nil restores the default
-// one (loop.set_exception_handler).
+// SetExceptionHandler replaces the exception handler; nil restores the default one
+// (loop.set_exception_handler). It panics like SetDebug.
 func (l *EventLoop) SetExceptionHandler(h ExceptionHandler) {
-	if !l.mine() {
-		panic(l.elsewhere("SetExceptionHandler"))
-	}
+	l.checkMine("SetExceptionHandler")
 	l.handler = h
 }
 
-// CallExceptionHandler gives ec to the exception handler. If the handler
-// panics, the default one reports both. It never panics itself.
+// CallExceptionHandler gives ec to the exception handler
+// (loop.call_exception_handler). If the handler panics, the default one reports both. It
+// never panics itself. Only the loop's goroutine may call it.
 func (l *EventLoop) CallExceptionHandler(ec *ErrorContext) {
 	if l.handler == nil || l.halted() { // a program that was cut off runs no handlers
 		l.DefaultExceptionHandler(ec)
@@ -53,7 +52,8 @@ func (l *EventLoop) CallExceptionHandler(ec *ErrorContext) {
 	l.handler(l, ec)
 }
 
-// DefaultExceptionHandler logs ec with the loop's logger at level error.
+// DefaultExceptionHandler logs ec with the loop's logger at level error
+// (loop.default_exception_handler). Any goroutine may call it.
 func (l *EventLoop) DefaultExceptionHandler(ec *ErrorContext) {
 	defer func() { _ = recover() }() // a broken log handler must not end the loop
 	attrs := make([]slog.Attr, 0, 3)

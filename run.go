@@ -22,11 +22,12 @@ import (
 //
 // If ctx is cancelled, main is cancelled with the same cause; main's context has
 // the values of ctx. A panic of main, once all is cleaned up, goes on in Run, as a
-// *PanicError with the stack of main; so does one of another task that main returns. If main calls runtime.Goexit, as
-// testing.T.FailNow does, Run's goroutine exits.
+// *PanicError with the stack of main; so does one of another task that main returns.
+// If main calls runtime.Goexit, as testing.T.FailNow does, Run's goroutine exits.
 //
 // Inside a running loop Run returns a *UsageError, ErrLoopRunning; so it does, with
-// ErrBadArgument, if main or an option is nil.
+// ErrBadArgument, if main or an option is nil. An error of Close is joined to that of
+// main.
 func Run(ctx context.Context, main func(ctx context.Context) error, opts ...RunOption) error {
 	_, err := runValue(ctx, valueless(main), placeOf(main), opts)
 	return err
@@ -70,7 +71,7 @@ func NewRunner(opts ...RunOption) *Runner {
 	return r
 }
 
-// Loop returns the runner's loop, and ErrLoopClosed after Close.
+// Loop returns the runner's loop, and after Close a *UsageError, ErrLoopClosed.
 func (r *Runner) Loop() (*EventLoop, error) {
 	if r.closed {
 		return nil, misuse("Runner.Loop", ErrLoopClosed, "the runner is closed")
@@ -114,6 +115,9 @@ func runIn[T any](ctx context.Context, r *Runner, main Coroutine[T], code codePl
 	}
 	if err := l.mayRun("Run"); err != nil {
 		return zero, err
+	}
+	if main == nil {
+		return zero, misuse("Run", ErrBadArgument, "main is nil")
 	}
 	t := newTask(l.Context(ctx), main, []TaskOption{WithName("main")}, "Run")
 	t.code = code

@@ -66,8 +66,8 @@ type ServerOptions struct {
 	// TLS makes the connections a TLS server's, by crypto/tls. A handshake is
 	// computed on the loop's thread, and the functions of the config are called by
 	// the task of the connection; those that get a *tls.ClientHelloInfo may await
-	// with its Context. If its Time is nil,
-	// certificates are judged by the loop's clock. Nil means plain.
+	// with its Context. If the Time of the config is nil, certificates are judged by
+	// the loop's clock. Nil means plain.
 	TLS *tls.Config
 
 	// TLSHandshakeTimeout limits the handshake: 60 s if zero. Only with TLS.
@@ -224,7 +224,8 @@ func (s *Server) listen(ctx context.Context, t *task, addresses []string) error 
 	const attempts = 10 // to find a port that is free at every address
 	for i := 1; ; i++ {
 		err := s.listenAtAll(at)
-		if err == nil || i == attempts || at[0].AddrPort.Port() != 0 || !errors.Is(err, syscall.EADDRINUSE) {
+		chosen := at[0].AddrPort.IsValid() && at[0].AddrPort.Port() == 0
+		if err == nil || i == attempts || !chosen || !errors.Is(err, syscall.EADDRINUSE) {
 			return err
 		}
 		s.closeListeners()
@@ -342,8 +343,11 @@ func (s *Server) Addrs() []net.Addr {
 	return addrs
 }
 
-// IsServing reports whether the server accepts connections.
-func (s *Server) IsServing() bool { return s.started && len(s.listeners) > 0 }
+// IsServing reports whether the server accepts connections (Server.is_serving). After
+// Close, of the loop too, it does not.
+func (s *Server) IsServing() bool {
+	return s.started && len(s.listeners) > 0 && !s.loop.closed.Load()
+}
 
 // Close stops listening. Connections that were accepted go on; see CloseClients.
 // Closing twice is harmless.
@@ -366,8 +370,8 @@ func (s *Server) closeListeners() error {
 	return errors.Join(errs...)
 }
 
-// CloseClients closes the connections of the server, each when what was written
-// to it is sent.
+// CloseClients closes the connections of the server, each when what was written to it
+// is sent. It panics like CallSoon.
 func (s *Server) CloseClients() {
 	s.loop.check("CloseClients")
 	for _, tr := range s.connections() {
@@ -376,7 +380,8 @@ func (s *Server) CloseClients() {
 	}
 }
 
-// AbortClients aborts the connections of the server.
+// AbortClients aborts the connections of the server: what was not sent is dropped. It
+// panics like CallSoon.
 func (s *Server) AbortClients() {
 	s.loop.check("AbortClients")
 	for _, tr := range s.connections() {
@@ -424,8 +429,9 @@ func (s *Server) Shutdown(ctx context.Context) error {
 	return cerr
 }
 
-// WaitClosed waits until the server is closed, which Close must have asked for,
-// and has no connection left.
+// WaitClosed waits until the server is closed, which Close must have asked for, and has
+// no connection left. Handlers may still run then; Shutdown waits for them, too. Any
+// number of tasks may wait, and a cancelled WaitClosed changes nothing.
 func (s *Server) WaitClosed(ctx context.Context) error {
 	t, err := s.task(ctx, "WaitClosed")
 	if err != nil {

@@ -78,6 +78,16 @@ func (r *reporting) expect(t testing.TB, want ...string) {
 
 func TestServerServes(t *testing.T) {
 	leavesNothing(t)
+	t.Run("no longer than the loop", func(t *testing.T) {
+		var srv *asyncio.Server
+		runStreams(t, func(ctx context.Context) (err error) {
+			srv, err = asyncio.StartServer(ctx, "tcp", "127.0.0.1:0", greet, nil)
+			return err
+		})
+		if srv.IsServing() {
+			t.Error(srv)
+		}
+	})
 	for _, network := range []string{"tcp", "unix"} {
 		t.Run(map[string]string{
 			"tcp":  "EV-044 EV-045 STR-047 a handler serves a client over TCP",
@@ -650,7 +660,7 @@ func TestServerInterrupted(t *testing.T) {
 func TestServerCloseTimeout(t *testing.T) {
 	leavesNothing(t)
 	stalls := func(t *testing.T, ctx context.Context, opts *asyncio.ServerOptions) (*asyncio.Server, net.Conn) {
-		served := false
+		served := false // a look at the server may come too late: its timeout is short
 		srv, err := asyncio.StartServer(ctx, "tcp", "127.0.0.1:0", func(ctx context.Context, r *asyncio.StreamReader, w *asyncio.StreamWriter) error {
 			served = true
 			w.Write(make([]byte, 32<<20)) // more than the kernels take

@@ -22,16 +22,24 @@ func (s *Server) accept(conn seam.AcceptedConn) {
 	tr.use(conn)
 	tr.writable = true
 	s.clients++
-	if err := conn.Attach(tr); err != nil {
+	if err := s.welcome(conn, tr); err != nil {
 		tr.abort()
 		s.report("connection could not be served", err)
-		return
+	}
+}
+
+// welcome lets something serve a connection. A panic of a task factory is its error.
+func (s *Server) welcome(conn seam.AcceptedConn, tr *transport) (err error) {
+	defer func() {
+		if p := recover(); p != nil {
+			err = &PanicError{Value: p, Stack: stack()}
+		}
+	}()
+	if err := conn.Attach(tr); err != nil {
+		return err
 	}
 	if s.options.TLS == nil && !s.reception.needsTask() {
-		if err := s.reception.serve(s.values, tr); err != nil {
-			s.report("connection could not be served", err)
-		}
-		return
+		return s.reception.serve(s.values, tr)
 	}
 	sv := &service{server: s, tr: tr}
 	sv.initTask(s.loop, s.ctx, sv, s.reception.code(), nil)
@@ -41,6 +49,7 @@ func (s *Server) accept(conn seam.AcceptedConn) {
 	}
 	sv.addCallback((*serviceEnd)(sv))
 	sv.start()
+	return nil
 }
 
 // A service is the task of one connection.

@@ -62,9 +62,7 @@ func (l *EventLoop) AddSignalHandler(sig os.Signal, fn func()) error {
 // on a goroutine that must not use the loop. After Close it returns false.
 func (l *EventLoop) RemoveSignalHandler(sig os.Signal) bool {
 	const op = "RemoveSignalHandler"
-	if !l.mine() {
-		panic(l.elsewhere(op))
-	}
+	l.checkMine(op)
 	if err := knownSignal(op, sig); err != nil {
 		panic(err)
 	}
@@ -404,11 +402,13 @@ func catchable(op string, sig os.Signal) error {
 		return err
 	}
 	stop := syscall.Signal(17) // package syscall has no name for it on Windows
-	switch runtime.GOOS {
-	case "linux":
-		stop = 19
-	case "windows":
+	switch {
+	case runtime.GOOS == "windows":
 		stop = 0
+	case runtime.GOOS == "linux" && strings.HasPrefix(runtime.GOARCH, "mips"):
+		stop = 23
+	case runtime.GOOS == "linux":
+		stop = 19
 	}
 	if sig == os.Kill || sig == stop {
 		return fmt.Errorf("asyncio: %s: signal %q cannot be caught: %w", op, sig, syscall.EINVAL)

@@ -57,6 +57,11 @@ func TestStandstillNamesWhatIsAwaited(t *testing.T) {
 			l.Acquire(ctx)
 			return l.Acquire(ctx)
 		}, "waits in Lock.Acquire at HERE for a lock that it holds itself"},
+		{"Sleep", func(ctx context.Context) error { return asyncio.Sleep(ctx, asyncio.Forever) }, "sleeps for ever at HERE"},
+		{"Wait", func(ctx context.Context) error {
+			_, _, err := asyncio.Wait(ctx, []asyncio.AnyFuture{asyncio.NewFuture[int](ctx)}, asyncio.WaitOptions{Timeout: asyncio.Forever})
+			return err
+		}, "waits in Wait at HERE"},
 		{"Lock.With", func(ctx context.Context) error {
 			var l asyncio.Lock
 			return l.With(ctx, func(ctx context.Context) error { return l.With(ctx, forever) })

@@ -482,6 +482,27 @@ func TestStreamReset(t *testing.T) {
 			return nil
 		})
 	})
+	t.Run("after WriteEOF, with bytes that wait to be sent", func(t *testing.T) {
+		suspended := newGate()
+		withPeer(t, func(c *net.TCPConn) error {
+			suspended.pass()
+			return reset(c)
+		}, func(ctx context.Context, r *asyncio.StreamReader, w *asyncio.StreamWriter) error {
+			draining := stuck(t, ctx, w)
+			if err := w.WriteEOF(); err != nil {
+				t.Errorf("WriteEOF = %v", err)
+			}
+			suspended.open()
+			if err := draining.Wait(ctx); !errors.Is(err, syscall.ECONNRESET) {
+				t.Errorf("Drain = %v", err)
+			}
+			w.Close()
+			if err := w.WaitClosed(ctx); !errors.Is(err, syscall.ECONNRESET) {
+				t.Errorf("WaitClosed = %v", err)
+			}
+			return nil
+		})
+	})
 	t.Run("what the peer had sent before can be read after a failed write", func(t *testing.T) {
 		gone := newGate()
 		withPeer(t, func(c *net.TCPConn) error {

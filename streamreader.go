@@ -17,7 +17,8 @@ import (
 const defaultLimit = 64 << 10
 
 // StreamReader reads bytes for one task at a time (asyncio.StreamReader). It is
-// the reading half of a connection, or it is fed by hand.
+// the reading half of a connection, or it is fed by hand: NewStreamReader makes such a
+// one. It belongs to its loop's goroutine.
 //
 // Of a connection it reads only when somebody asks: what nobody asks for stays
 // with the kernel, and slows the peer down. While it is idle and nothing is left
@@ -29,10 +30,9 @@ const defaultLimit = 64 << 10
 // cancelled takes nothing: all bytes are there for the next one. A second task that
 // has to wait while one waits already gets ErrConcurrentRead.
 //
-// A reader that is fed by hand behaves like asyncio's to the letter, also where
-// several tasks read from it and one takes what another was woken for: Read may then
-// return 0 and nil, and a wait that began in between is forgotten. One task at a time
-// is the rule.
+// A reader that is fed by hand behaves like asyncio's, also where several tasks read
+// from it and one takes what another was woken for: Read may then return 0 and nil, and
+// a wait that began in between is forgotten. One task at a time is the rule.
 type StreamReader struct {
 	loop  *EventLoop
 	peer  *StreamWriter // of the same connection; nil if it is fed by hand
@@ -153,9 +153,17 @@ func (r *StreamReader) SetError(err error) error {
 }
 
 func (r *StreamReader) feedable(op string) error {
-	switch {
-	case r.peer != nil:
+	if r.peer != nil {
 		return misuse(op, ErrBadArgument, "this reader belongs to a connection")
+	}
+	return r.usable(op)
+}
+
+// usable says why op, which does not suspend, must not be called here.
+func (r *StreamReader) usable(op string) error {
+	switch {
+	case r.loop == nil:
+		return misuse(op, ErrOutsideTask, "this StreamReader belongs to no loop; make it with NewStreamReader")
 	case !r.loop.mine():
 		return r.loop.elsewhere(op)
 	}
@@ -498,10 +506,10 @@ func (r *StreamReader) Peek(ctx context.Context, n int) ([]byte, error) {
 // Discard drops the next n of the buffered bytes. If fewer are buffered it drops
 // none and returns a *UsageError.
 func (r *StreamReader) Discard(n int) error {
-	switch {
-	case !r.loop.mine():
-		return r.loop.elsewhere("Discard")
-	case n < 0 || n > r.Buffered():
+	if err := r.usable("Discard"); err != nil {
+		return err
+	}
+	if n < 0 || n > r.Buffered() {
 		return misuse("Discard", ErrBadArgument, "%d bytes, %d are buffered", n, r.Buffered())
 	}
 	r.consume(n)
@@ -515,13 +523,10 @@ func (r *StreamReader) Close() error {
 	if r.peer != nil {
 		return r.peer.Close()
 	}
-	if !r.loop.mine() {
-		return r.loop.elsewhere("Close")
+	if err := r.usable("Close"); err != nil || r.err != nil {
+		return err
 	}
-	if r.err == nil {
-		return r.SetError(net.ErrClosed)
-	}
-	return nil
+	return r.SetError(net.ErrClosed)
 }
 
 // begin checks that a read may go on.
@@ -541,6 +546,9 @@ func (r *StreamReader) begin(ctx context.Context, op string) (*task, error) {
 }
 
 func (r *StreamReader) foreign(op string, t *task) error {
+	if r.loop == nil {
+		return r.usable(op)
+	}
 	return misuse(op, ErrWrongLoop, "the stream belongs to %s, the running task to %s", r.loop.name, t.loop.name)
 }
 
@@ -557,10 +565,10 @@ func (r *StreamReader) fill(ctx context.Context, t *task, op string, want int) e
 // fillNow is fill without waiting: it returns seam.ErrWouldBlock if there is nothing.
 func (r *StreamReader) fillNow(want int) error {
 	switch {
-	case r.peer == nil:
-		return seam.ErrWouldBlock
 	case r.err != nil:
 		return r.err
+	case r.peer == nil:
+		return seam.ErrWouldBlock
 	}
 	r.grow(want)
 	n, err := r.peer.tr.read(r.buf[len(r.buf):cap(r.buf)], r.peer.tr.tls)

@@ -659,6 +659,15 @@ func TestStreamReaderState(t *testing.T) {
 			sees(t, got, err, "data", nil)
 		})
 	})
+	t.Run("the zero value is not usable", func(t *testing.T) {
+		withReader(t, 0, func(ctx context.Context, _ *asyncio.StreamReader) {
+			var r asyncio.StreamReader
+			_, err := r.ReadLine(ctx)
+			for _, err := range []error{err, r.FeedData(nil), r.FeedEOF(), r.SetError(errBroken), r.Discard(0), r.Close()} {
+				mistake(t, err, asyncio.ErrOutsideTask)
+			}
+		})
+	})
 	t.Run("STR-043 an error wakes the task that waits", func(t *testing.T) {
 		withReader(t, 0, func(ctx context.Context, r *asyncio.StreamReader) {
 			task := inTask(t, ctx, r.ReadLine)
@@ -669,6 +678,24 @@ func TestStreamReaderState(t *testing.T) {
 			sees(t, got, err, "", errBroken)
 			mistake(t, r.SetError(nil), asyncio.ErrBadArgument)
 		})
+	})
+	t.Run("an error after data, before the task that waited has its turn", func(t *testing.T) {
+		for name, read := range map[string]func(ctx context.Context, r *asyncio.StreamReader) error{
+			"ReadLine":    func(ctx context.Context, r *asyncio.StreamReader) error { _, err := r.ReadLine(ctx); return err },
+			"ReadExactly": func(ctx context.Context, r *asyncio.StreamReader) error { _, err := r.ReadExactly(ctx, 9); return err },
+			"ReadAll":     func(ctx context.Context, r *asyncio.StreamReader) error { _, err := r.ReadAll(ctx); return err },
+			"Peek":        func(ctx context.Context, r *asyncio.StreamReader) error { _, err := r.Peek(ctx, 9); return err },
+		} {
+			withReader(t, 0, func(ctx context.Context, r *asyncio.StreamReader) {
+				task := asyncio.Go(ctx, func(ctx context.Context) error { return read(ctx, r) })
+				asyncio.Yield(ctx)
+				feed(t, r, "data") // wakes the task, which wants more
+				r.SetError(errBroken)
+				if err := asyncio.Timeout(ctx, sec(1), task.Wait); err != errBroken {
+					t.Errorf("%s: %v", name, err)
+				}
+			})
+		}
 	})
 	t.Run("STR-044 an error after the task that waited was cancelled is safe", func(t *testing.T) {
 		withReader(t, 0, func(ctx context.Context, r *asyncio.StreamReader) {

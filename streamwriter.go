@@ -12,7 +12,8 @@ import (
 // StreamWriter writes to a connection and owns it (asyncio.StreamWriter): closing
 // it closes both halves. It is an io.Writer that never suspends and never blocks:
 // what the kernel has no room for is kept. Whoever writes much calls Drain now and
-// then, which waits until the peer has caught up.
+// then, which waits until the peer has caught up. It belongs to its loop's goroutine; a
+// NetConn can be used from others.
 //
 // After Close, and after the sending half has broken, every write returns an error.
 type StreamWriter struct {

@@ -155,7 +155,7 @@ func (s *SubprocessTransport) closePipes() {
 
 // introduceChild waits until the protocol of s has been told.
 func (t *task) introduceChild(ctx context.Context, s *SubprocessTransport) error {
-	w := t.arm()
+	w := &waiter{task: t} // begin keeps it, also if the wait is called off
 	t.loop.ready.push(&call{fn: func() {
 		s.begin()
 		w.wake(nil)

@@ -137,9 +137,9 @@ func (t *task) suspend(ctx context.Context, w awaited) error {
 }
 
 // look returns the stack of a suspended task, nil if it cannot be had: if the task runs,
-// or if this is not the goroutine that may resume it. A stack is known to its own goroutine alone. So the task is resumed, for nothing
-// but to record it, which takes about a microsecond, and those that nobody looks at pay
-// nothing.
+// or if this is not the goroutine that may resume it. A stack is known to its own
+// goroutine alone. So the task is resumed, for nothing but to record it, which takes
+// about a microsecond, and those that nobody looks at pay nothing.
 func (t *task) look() site {
 	l := t.loop
 	if !l.mayResume() || !t.suspended || l.coros.Running() == t.coro {

@@ -505,9 +505,7 @@ func RunningLoop(ctx context.Context) *EventLoop { return loopOf(ctx, "RunningLo
 // loop, and on another goroutine than the loop's.
 func CurrentTask(ctx context.Context) AnyTask {
 	l := loopOf(ctx, "CurrentTask")
-	if !l.mine() {
-		panic(l.elsewhere("CurrentTask"))
-	}
+	l.checkMine("CurrentTask")
 	if t, ok := l.running.(*task); ok {
 		return t.self.(AnyTask)
 	}
@@ -515,17 +513,15 @@ func CurrentTask(ctx context.Context) AnyTask {
 }
 
 // AllTasks returns the tasks of the loop of ctx that are not done, in the order
-// of their creation (asyncio.all_tasks). Only the loop's goroutine may call it.
+// of their creation (asyncio.all_tasks). It panics like CurrentTask.
 func AllTasks(ctx context.Context) []AnyTask {
 	return loopOf(ctx, "AllTasks").AllTasks()
 }
 
-// AllTasks returns the tasks that are not done, in the order of their creation.
-// Only the loop's goroutine may call it.
+// AllTasks returns the tasks that are not done, in the order of their creation. On a
+// goroutine that must not use the loop it panics with a *UsageError.
 func (l *EventLoop) AllTasks() []AnyTask {
-	if !l.mine() {
-		panic(l.elsewhere("AllTasks"))
-	}
+	l.checkMine("AllTasks")
 	tasks := make([]AnyTask, 0, l.tasks.count)
 	for _, t := range l.tasks.all() {
 		tasks = append(tasks, t.self.(AnyTask))

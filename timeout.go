@@ -17,8 +17,9 @@ const Forever time.Duration = math.MaxInt64
 
 // Sleep suspends the calling task for d (asyncio.sleep). It never wakes early;
 // tasks whose time comes in the same pass wake in the order in which they went to
-// sleep. With d <= 0 it is Yield. If the task is cancelled, or ctx is, it returns
-// that, and its timer is gone. It allocates nothing.
+// sleep. With d <= 0 it is Yield; with Forever nothing but a cancellation ends it. If
+// the task is cancelled, or ctx is, it returns that, and its timer is gone. It
+// allocates nothing.
 func Sleep(ctx context.Context, d time.Duration) error {
 	t, err := current(ctx, "Sleep")
 	if err != nil {
@@ -28,7 +29,9 @@ func Sleep(ctx context.Context, d time.Duration) error {
 		return t.yield(ctx)
 	}
 	w := t.arm()
-	t.setAlarm(after(t.loop.clock.Now(), d))
+	if when := after(t.loop.clock.Now(), d); when != endOfTime {
+		t.setAlarm(when)
+	}
 	err = t.park(ctx, w)
 	t.clearAlarm()
 	return err

@@ -420,7 +420,7 @@ func (t *transport) afterFlush() {
 		t.choked = false
 		t.Ready(seam.Readable) // later: the consumer may write, or close
 	}
-	if t.endWanted && !t.ended && !t.closing {
+	if t.endWanted && !t.ended && !t.closing && t.writeErr == nil { // else why it is broken would be forgotten
 		t.ended = true
 		if err := t.conn.CloseWrite(); err != nil {
 			t.breakWriting(err)

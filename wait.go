@@ -35,8 +35,8 @@ type WaitOptions struct {
 // them and passes on none of their errors; a timeout is no error. It suspends
 // even if all are done. What stands there twice counts once.
 //
-// It returns a *UsageError for an empty fs or an unknown mode. If it is cancelled,
-// the futures go on.
+// It returns a *UsageError for an empty fs, a nil future or an unknown mode. If it is
+// cancelled, the futures go on.
 func Wait(ctx context.Context, fs []AnyFuture, opts WaitOptions) (done, pending []AnyFuture, err error) {
 	t, err := current(ctx, "Wait")
 	if err != nil {
@@ -53,7 +53,10 @@ func Wait(ctx context.Context, fs []AnyFuture, opts WaitOptions) (done, pending 
 	}
 	var unique []*future
 	known := make(map[*future]bool, len(fs))
-	for _, f := range fs {
+	for i, f := range fs {
+		if f == nil {
+			return nil, nil, misuse("Wait", ErrBadArgument, "future %d is nil", i)
+		}
 		if c := f.core(); !known[c] {
 			known[c] = true
 			unique = append(unique, c)

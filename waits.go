@@ -60,8 +60,11 @@ func (t *task) waits(find func(taskNumber) *task) wait {
 			}
 		}
 	default:
-		if t.alarm.Armed() {
+		switch {
+		case t.alarm.Armed():
 			w.verb, w.what = "sleeps", fmt.Sprintf(" until %v", t.alarm.When)
+		case w.call == "Sleep":
+			w.verb, w.what = "sleeps", " for ever"
 		}
 	}
 	return w

@@ -175,9 +175,10 @@ func (n *Network) SetLinks(l Link) {
 
 // Cut lets no packet through from one host to the other, in this direction, from now
 // on: what is on its way is lost, too. The programs are told nothing. What connections
-// carry is sent again, at intervals that double from 200 ms, or more if the link is slow, to 2 minutes, until the link
-// is healed, or until the connection fails after 15 attempts with syscall.ETIMEDOUT. One
-// on which nothing is to be sent fails by its keep-alive, after 150 s by default.
+// carry is sent again, at intervals that double from 200 ms, or more if the link is
+// slow, to 2 minutes, until the link is healed, or until the connection fails after 15
+// attempts with syscall.ETIMEDOUT. One on which nothing is to be sent fails by its
+// keep-alive, after 150 s by default.
 func (n *Network) Cut(from, to *Host) {
 	n.check("Cut", from, to)
 	l := n.link(from, to)

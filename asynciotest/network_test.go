@@ -748,7 +748,6 @@ func TestNetworkUnsupported(t *testing.T) {
 		if err != nil {
 			return err
 		}
-		defer w.Close()
 		adopts := func(op string, err error) {
 			usage, ok := errors.AsType[*asyncio.UsageError](err)
 			if !ok || usage.Op != op || usage.Cause != errors.ErrUnsupported || !strings.Contains(usage.Text, "the network is simulated") {
@@ -759,6 +758,9 @@ func TestNetworkUnsupported(t *testing.T) {
 		adopts("OpenReadPipe", err)
 		_, err = asyncio.OpenWritePipe(ctx, w)
 		adopts("OpenWritePipe", err)
+		if err := errors.Join(r.Close(), w.Close()); err != nil {
+			t.Errorf("they were not left to the caller: %v", err)
+		}
 		closed := func(c io.Closer) {
 			if err := c.Close(); !errors.Is(err, net.ErrClosed) {
 				t.Errorf("it was left open: Close = %v", err)

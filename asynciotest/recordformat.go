@@ -35,8 +35,9 @@ import (
 // An entry is a byte that says what it is, an op below, and its fields: unsigned
 // numbers as uvarint, signed ones as varint, text and bytes behind their length.
 // Times are differences to the one before. Connections, listeners, sockets, pipes and
-// child processes have numbers in the order of their creation. What a program gets is in the entry; what it
-// gives is there as its length and its CRC-32C, or as text if it is short.
+// child processes have numbers in the order of their creation. What a program gets is in
+// the entry; what it gives is there as its length and its CRC-32C, or as text if it is
+// short.
 //
 // A recording of a loop that was closed ends with opEnd.
 const (

@@ -64,11 +64,13 @@ func (d *Difference) Error() string {
 // What the program writes, where it connects and listens, which processes it starts and
 // signals, which signals it wants itself, and which timers it sets is compared with the recording. At the first
 // difference the loop ends, and Replay returns a *Difference; a breakpoint in the
-// function that makes it, (*player).differ, shows the program in that moment. Functions of ToThread, and whoever calls
-// CallSoonThreadsafe and the like, run again; their calls are matched by the function
-// that makes them and their order there. A replay waits 30 seconds of running time for
-// one that has been recorded, and then it is a Difference. The cause of a cancellation
-// of the context given to Run is not recorded.
+// function that makes it, (*player).differ, shows the program in that moment.
+//
+// Functions of ToThread, and whoever calls CallSoonThreadsafe and the like, run again;
+// their calls are matched by the function that makes them and their order there. A
+// replay waits 30 seconds of running time for one that has been recorded, and then it
+// is a Difference. The cause of a cancellation of the context given to Run is not
+// recorded.
 //
 // Otherwise Replay returns the error of asyncio.Run, ErrRecordingEnds at the end of a
 // recording that is not complete, or an error that Is ErrDamaged. It panics if r, main or

@@ -4,6 +4,7 @@ package portable_test
 
 import (
 	"errors"
+	"math"
 	"net"
 	"net/netip"
 	"syscall"
@@ -59,7 +60,7 @@ func TestOptionsOfDialed(t *testing.T) {
 func TestOptionsOfAccepted(t *testing.T) {
 	for asked, want := range map[time.Duration]time.Duration{
 		0: 15 * time.Second, -1: -1, 90 * time.Second: 90 * time.Second,
-		1500 * time.Millisecond: 2 * time.Second, 1000 * time.Hour: 32767 * time.Second,
+		1500 * time.Millisecond: 2 * time.Second, 1000 * time.Hour: 32767 * time.Second, math.MaxInt64: 32767 * time.Second,
 	} {
 		n := newNetwork(t)
 		l, err := n.Listen("tcp", anyPort, seam.ListenOptions{KeepAlive: asked}, new(recorder))

@@ -104,9 +104,9 @@ const (
 )
 
 // A Handler is told about readiness. Ready is called from inside Poller.Wait.
-// Reports are edge-triggered: one comes when something becomes possible, and
-// not again until a Read has returned ErrWouldBlock, or a Write that or less than all. A
-// short Read by itself is not enough: there may be more, or the end. Reports may be
+// Reports are edge-triggered: one comes when something becomes possible, and not again
+// until a Read has returned ErrWouldBlock, or a Write has written less than it was given.
+// A short Read by itself is not enough: there may be more, or the end. Reports may be
 // spurious.
 type Handler interface {
 	Ready(r Readiness)

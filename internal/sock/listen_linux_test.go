@@ -4,6 +4,7 @@ package sock_test
 
 import (
 	"errors"
+	"math"
 	"net"
 	"os"
 	"path/filepath"
@@ -55,7 +56,7 @@ func TestAcceptIsReported(t *testing.T) {
 }
 
 func TestAcceptedOptions(t *testing.T) {
-	for _, keepAlive := range []time.Duration{0, -1, 90 * time.Second, 1500 * time.Millisecond, 1000 * time.Hour} {
+	for _, keepAlive := range []time.Duration{0, -1, 90 * time.Second, 1500 * time.Millisecond, 1000 * time.Hour, math.MaxInt64} {
 		n := newNetwork(t)
 		l, p, _ := listen(t, n, loopback, seam.ListenOptions{KeepAlive: keepAlive})
 		peer, err := net.Dial(p.peer())
@@ -69,7 +70,7 @@ func TestAcceptedOptions(t *testing.T) {
 			keepAlive = 15 * time.Second
 		case 1500 * time.Millisecond:
 			keepAlive = 2 * time.Second
-		case 1000 * time.Hour:
+		case 1000 * time.Hour, math.MaxInt64:
 			keepAlive = 32767 * time.Second
 		}
 		checkOptions(t, c, keepAlive)

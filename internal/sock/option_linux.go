@@ -66,5 +66,5 @@ func setTCP(fd int, keepAlive time.Duration) error {
 // for keep-alive.
 func seconds(d time.Duration) int {
 	const most = 32767 // MAX_TCP_KEEPIDLE and MAX_TCP_KEEPINTVL
-	return int(min((d+time.Second-1)/time.Second, most))
+	return int(min((d-1)/time.Second+1, most))
 }
