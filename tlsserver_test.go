@@ -274,7 +274,7 @@ func TestTLSServerChooses(t *testing.T) {
 			return nil, cause
 		}}
 		var failed []error
-		opts := &asyncio.ServerOptions{TLSHandshakeTimeout: 20 * time.Millisecond, HandshakeFailed: func(_ net.Addr, err error) { failed = append(failed, err) }}
+		opts := &asyncio.ServerOptions{TLSHandshakeTimeout: 300 * time.Millisecond, HandshakeFailed: func(_ net.Addr, err error) { failed = append(failed, err) }}
 		withTLSServer(t, "tcp", config, echoLines, opts, func(ctx context.Context, addr net.Addr) error {
 			if _, err := dialsAndGreets(ctx, addr, &tls.Config{RootCAs: ca.pool, ServerName: "localhost"}); err == nil {
 				t.Error("the handshake succeeds")
