@@ -100,7 +100,6 @@ func WithTaskGroup(ctx context.Context, fn func(ctx context.Context, g *TaskGrou
 // has ended, fn never runs: the task has ended cancelled, with the cause
 // ErrTaskGroupClosed.
 func (g *TaskGroup) Go(fn func(ctx context.Context) error, opts ...TaskOption) *Task[struct{}] {
-	mustOptions("TaskGroup.Go", opts)
 	t := newPlainTask(g.scope, fn, opts, "TaskGroup.Go")
 	g.adopt(&t.task)
 	return t
@@ -109,7 +108,6 @@ func (g *TaskGroup) Go(fn func(ctx context.Context) error, opts ...TaskOption) *
 // GroupTask is TaskGroup.Go for a task that has a value (TaskGroup.create_task).
 // The task inherits the values of the context that the group's function was given.
 func GroupTask[T any](g *TaskGroup, fn Coroutine[T], opts ...TaskOption) *Task[T] {
-	mustOptions("GroupTask", opts)
 	t := newTask(g.scope, fn, opts, "GroupTask")
 	g.adopt(&t.task)
 	return t

@@ -334,7 +334,6 @@ func (f *ThreadFuture[T]) start(ctx context.Context, fn Coroutine[T], opts []Tas
 		f.finish(f.asked)
 		return
 	}
-	mustOptions("RunCoroutineThreadsafe", opts)
 	f.task = newTask(f.loop.Context(ctx), fn, opts, "RunCoroutineThreadsafe")
 	// Whoever waits for f hears of it as soon as the task is done: when the loop
 	// is closing there may be no further pass.

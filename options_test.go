@@ -62,6 +62,8 @@ func TestNilOptions(t *testing.T) {
 		panics("NewRunner", func() { asyncio.NewRunner(asyncio.WithDebug(false), nil) })
 		asynciotest.Run(t, func(ctx context.Context) error {
 			return asyncio.WithTaskGroup(ctx, func(ctx context.Context, g *asyncio.TaskGroup) error {
+				panics("CreateTask", func() { asyncio.CreateTask(ctx, none, asyncio.WithName("x"), nil) })
+				panics("Go", func() { asyncio.Go(ctx, nothing, asyncio.WithName("x"), nil) })
 				panics("TaskGroup.Go", func() { g.Go(nothing, asyncio.WithName("x"), nil) })
 				panics("GroupTask", func() { asyncio.GroupTask(g, none, asyncio.WithName("x"), nil) })
 				return nil

@@ -122,7 +122,7 @@ var lazyStart TaskOption = taskOption(func(c *taskConfig) { c.Eager, c.lazy = fa
 // group.
 //
 // CreateTask panics with a *UsageError if ctx carries no loop, if the loop is
-// closed, or on a goroutine that is not running the loop.
+// closed, on a goroutine that is not running the loop, or if fn or an option is nil.
 func CreateTask[T any](ctx context.Context, fn Coroutine[T], opts ...TaskOption) *Task[T] {
 	t := newTask(ctx, fn, opts, "CreateTask")
 	t.start()
@@ -145,7 +145,7 @@ func valueless(fn func(context.Context) error) Coroutine[struct{}] {
 
 // newTask makes a task that start will start.
 func newTask[T any](ctx context.Context, fn Coroutine[T], opts []TaskOption, op string) *Task[T] {
-	l := loopForTask(ctx, op, fn != nil)
+	l := loopForTask(ctx, op, fn != nil, opts)
 	t := &Task[T]{fn: fn}
 	t.initTask(l, ctx, t, placeOf(fn), opts)
 	return t
@@ -153,7 +153,7 @@ func newTask[T any](ctx context.Context, fn Coroutine[T], opts []TaskOption, op 
 
 // newPlainTask is newTask for a function that has no value.
 func newPlainTask(ctx context.Context, fn func(context.Context) error, opts []TaskOption, op string) *Task[struct{}] {
-	l := loopForTask(ctx, op, fn != nil)
+	l := loopForTask(ctx, op, fn != nil, opts)
 	t := new(Task[struct{}])
 	t.plain = fn
 	t.initTask(l, ctx, t, placeOf(fn), opts)
@@ -161,10 +161,13 @@ func newPlainTask(ctx context.Context, fn func(context.Context) error, opts []Ta
 }
 
 // loopForTask returns the loop on which a task can be made with ctx.
-func loopForTask(ctx context.Context, op string, hasFunc bool) *EventLoop {
+func loopForTask(ctx context.Context, op string, hasFunc bool, opts []TaskOption) *EventLoop {
 	l := loopOf(ctx, op)
 	l.check(op)
 	checkFunc(op, hasFunc)
+	if len(opts) > 0 {
+		mustOptions(op, opts)
+	}
 	return l
 }
 
