@@ -5,6 +5,7 @@
 package asyncio_test
 
 import (
+	"bytes"
 	"context"
 	"errors"
 	"flag"
@@ -17,6 +18,7 @@ import (
 	"time"
 
 	"github.com/goasyncio/asyncio"
+	"github.com/goasyncio/asyncio/asynciotest"
 	"github.com/goasyncio/asyncio/internal/seam"
 )
 
@@ -444,6 +446,9 @@ func waysToRun(random *rand.Rand) []way {
 			w.each = func() { w.loop.SetDebug(random.IntN(2) == 0) }
 		}},
 	}
+	var recording bytes.Buffer
+	all = append(all, way{name: "recorded", opts: []asyncio.LoopOption{asynciotest.WithRecording(asynciotest.NewRecording(&recording))}},
+		way{name: "repeated", opts: []asyncio.LoopOption{asynciotest.WithReplay(asynciotest.NewReplay(&recording))}})
 	for _, n := range []int{-1, 1, 2} {
 		all = append(all, way{name: fmt.Sprint("with spare coroutines: ", n), prep: func(t *testing.T, w *world) { w.loop.SetSpareCoroutines(n) }})
 	}
@@ -501,7 +506,7 @@ func perform(t *testing.T, steps []step, how way) []string {
 	main := w.start(w.loop.Context(context.Background()), step{body: steps})
 	err := run(w, main)
 	w.note("main", endOf(err))
-	w.note("Close", endOf(w.loop.Close()))
+	w.trace = append(w.trace, "Close: "+endOf(w.loop.Close()))
 	for _, task := range w.tasks {
 		w.trace = append(w.trace, fmt.Sprint(task.Name(), " ", task.Done(), " ", endOf(task.Err())))
 	}
@@ -509,11 +514,11 @@ func perform(t *testing.T, steps []step, how way) []string {
 }
 
 // compareWays runs the program that the bytes make in all ways.
-func compareWays(t *testing.T, bytes []byte) {
+func compareWays(t *testing.T, program []byte) {
 	leavesNothing(t)
-	s := source{bytes, 60}
+	s := source{program, 60}
 	steps := s.program(4, true)
-	seed := uint64(len(bytes))
+	seed := uint64(len(program))
 	var want []string
 	for i, how := range waysToRun(rand.New(rand.NewPCG(seed, 0))) {
 		got := perform(t, steps, how)
@@ -540,11 +545,11 @@ func TestWaysToSwitch(t *testing.T) {
 	for seed := range uint64(n) {
 		t.Run(fmt.Sprint(seed), func(t *testing.T) {
 			random := rand.New(rand.NewPCG(seed, 1))
-			bytes := make([]byte, 50+random.IntN(500))
-			for i := range bytes {
-				bytes[i] = byte(random.Uint32())
+			program := make([]byte, 50+random.IntN(500))
+			for i := range program {
+				program[i] = byte(random.Uint32())
 			}
-			compareWays(t, bytes)
+			compareWays(t, program)
 		})
 	}
 }
