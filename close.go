@@ -25,7 +25,8 @@ var errClosing = errors.New("the loop is closing")
 // are dropped.
 //
 // Close returns an error that names what could not be ended: a function of ToThread
-// that still runs. A coroutine that does not await any more blocks Close, as it
+// that still runs. If the poll fails it ends the tasks by force, and returns that error.
+// A coroutine that does not await any more blocks Close, as it
 // blocks the loop, since there is one thread for both; a second after the grace the
 // logger says which one it is.
 //
@@ -112,6 +113,7 @@ func (l *EventLoop) shutDown() error {
 	if !over {
 		defer l.callAt(after(l.clock.Now(), l.grace), func() { over = true }).Cancel()
 	}
+	var failed error
 	idle := 0 // passes in which the clock stood still
 	for !over && l.tasks.count+l.workers.count > 0 {
 		now := l.clock.Now()
@@ -121,9 +123,9 @@ func (l *EventLoop) shutDown() error {
 				return nil
 			}
 			if !errors.Is(err, ErrDeadlock) && l.tape == nil {
-				return err
+				failed = err
 			}
-			break // what is left waits for something that cannot happen
+			break // what is left waits for something that cannot happen, or of which nobody hears
 		}
 		if idle++; l.clock.Now() != now {
 			idle = 0
@@ -131,7 +133,7 @@ func (l *EventLoop) shutDown() error {
 		over = over || idle == enoughPasses
 	}
 	l.forceTasks()
-	return l.remaining()
+	return errors.Join(failed, l.remaining())
 }
 
 // watchForBlocking logs which task keeps the thread, if Close takes longer than it

@@ -48,3 +48,6 @@ func (l *EventLoop) Awaited() int { return l.outside + l.onNetwork }
 
 // TaskTree returns what a second interrupt prints.
 func (l *EventLoop) TaskTree() string { return l.taskTree() }
+
+// SetSpareCoroutines sets how many coroutines the loop keeps: none if n is negative.
+func (l *EventLoop) SetSpareCoroutines(n int) { l.coros.Max = n }

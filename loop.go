@@ -78,7 +78,7 @@ type EventLoop struct {
 	onNetwork int                  // waits on the network, which is outside, too, unless it is simulated
 	listening int                  // descriptors that the poller watches
 	batch     int                  // callbacks of this pass that have not run yet
-	nested    int                  // eager first steps that are under way
+	nested    int                  // turns under way that come back to who began them: eager first steps, and what is timed
 	single    bool                 // the run is over after this pass
 	failed    error                // of a nextBatch; the next pass returns it
 	busy      uint                 // passes that did not wait
@@ -637,6 +637,7 @@ func (l *EventLoop) standstill() string {
 func (l *EventLoop) runBatch() {
 	var r runnable
 	defer func() {
+		l.nested = 0
 		if p := recover(); p != nil {
 			ec := &ErrorContext{Message: "panic in a callback", Err: &PanicError{Value: p, Stack: stack()}}
 			if c, ok := r.(culprit); ok {
@@ -683,7 +684,9 @@ func (l *EventLoop) nextBatch() bool {
 
 func (l *EventLoop) runTimed(r runnable) {
 	start := time.Now()
+	l.nested++ // even if it switches debug mode off
 	r.run()
+	l.nested--
 	if d := time.Since(start); d >= l.slow {
 		l.logger.Warn("asyncio: slow callback", "callback", describe(r), "duration", d)
 	}

@@ -536,6 +536,28 @@ func TestDebug(t *testing.T) {
 			t.Errorf("log %q", s)
 		}
 	})
+	t.Run("a task switches debug mode off", func(t *testing.T) {
+		var log strings.Builder
+		loop := newLoop(t, asyncio.WithLogger(textLogger(&log)), asyncio.WithDebug(true))
+		loop.SetSlowCallbackDuration(10 * time.Millisecond)
+		tardy := func(ctx context.Context) error {
+			for range 2 {
+				asyncio.Yield(ctx)
+			}
+			time.Sleep(10 * time.Millisecond)
+			return nil
+		}
+		main := asyncio.Go(loop.Context(context.Background()), func(ctx context.Context) error {
+			task := asyncio.Go(ctx, tardy)
+			asyncio.Yield(ctx)
+			loop.SetDebug(false)
+			return task.Wait(ctx) // it is the other one that is slow
+		})
+		expectError(t, loop.RunUntilComplete(main), nil)
+		if log.Len() > 0 {
+			t.Errorf("log %q", &log)
+		}
+	})
 	t.Run("TASK-105 where a task was created", func(t *testing.T) {
 		var r reports
 		asynciotest.Run(t, func(ctx context.Context) error {

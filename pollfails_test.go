@@ -1,11 +1,11 @@
-// Tests of a poll that fails: the run ends with its error, and what a Close that has
-// failed leaves suspended can still be described.
+// Tests of a poll that fails: the run ends with its error, and no task is lost.
 
 package asyncio_test
 
 import (
 	"context"
 	"errors"
+	"fmt"
 	"runtime"
 	"strings"
 	"testing"
@@ -38,23 +38,40 @@ func withFailingPoll(fails func() bool) asyncio.LoopOption {
 	}}).(asyncio.LoopOption)
 }
 
-// TestCloseFails leaves a task suspended, whose stack nobody can ask for any more.
+// TestCloseFails: of a task that waits for its clean-up nobody would hear that it may go
+// on. So it is ended by force.
 func TestCloseFails(t *testing.T) {
 	needDescriptors(t)
-	fails := false
-	loop := asyncio.NewEventLoop(withFailingPoll(func() bool { return fails }))
-	ctx := loop.Context(context.Background())
-	stubborn := asyncio.Go(ctx, func(ctx context.Context) error {
-		asyncio.Sleep(ctx, time.Hour)
-		return asyncio.Sleep(asyncio.CleanupContext(ctx), time.Hour)
-	})
-	expectError(t, loop.RunUntilComplete(asyncio.Go(ctx, func(ctx context.Context) error {
-		return asyncio.Sleep(ctx, time.Millisecond)
-	})), nil)
-	fails = true
-	expectError(t, loop.Close(), errPoll)
-	if s := stubborn.String(); !strings.Contains(s, "sleeps") {
-		t.Error(s)
+	for _, lasts := range []bool{false, true} {
+		t.Run(fmt.Sprint("for good: ", lasts), func(t *testing.T) {
+			leavesNothing(t)
+			var r reports
+			fails := false
+			loop := asyncio.NewEventLoop(r.handler(), withFailingPoll(func() bool {
+				failed := fails
+				fails = fails && lasts
+				return failed
+			}))
+			ctx := loop.Context(context.Background())
+			deferred := false
+			stubborn := asyncio.Go(ctx, func(ctx context.Context) error {
+				defer func() { deferred = true }()
+				asyncio.Sleep(ctx, time.Hour)
+				fails = true
+				return asyncio.Sleep(asyncio.CleanupContext(ctx), time.Hour)
+			}, asyncio.WithName("stubborn"))
+			expectError(t, loop.RunUntilComplete(asyncio.Go(ctx, func(ctx context.Context) error {
+				return asyncio.Sleep(ctx, time.Millisecond)
+			})), nil)
+			expectError(t, loop.Close(), errPoll)
+			if !stubborn.Done() || !deferred {
+				t.Errorf("%v, its deferred functions ran: %v", stubborn, deferred)
+			}
+			if len(r.list) != 1 || !strings.Contains(r.list[0].Source.String(), "stubborn") {
+				t.Errorf("reports %v", r.list)
+			}
+			expectError(t, loop.Close(), nil)
+		})
 	}
 }
 

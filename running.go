@@ -87,8 +87,7 @@ func (l *EventLoop) waitsForMe() bool {
 // for l now, or it has run l. The runtime ends the process if the goroutine is not
 // locked to the same thread. So the thread is asked, too: where the platform does not
 // tell goroutines apart, or takes this one for one that has ended, it makes the
-// difference. After Close the thread is not locked any more, and a Close that has failed
-// may have left tasks suspended.
+// difference. After Close the thread is not locked any more.
 func (l *EventLoop) mayResume() bool {
 	g, me := l.g.Load(), coro.Current()
 	if l.closed.Load() || g != me && (g != 0 || l.home.Load() != me) {

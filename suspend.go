@@ -136,14 +136,17 @@ func (t *task) suspend(ctx context.Context, w awaited) error {
 	return err
 }
 
-// look returns the stack of a suspended task, nil if it cannot be had: if the task runs,
-// or if this is not the goroutine that may resume it. A stack is known to its own
-// goroutine alone. So the task is resumed, for nothing but to record it, which takes
-// about a microsecond, and those that nobody looks at pay nothing.
+// look returns the stack of a suspended task, nil if it cannot be had: if this is not the
+// goroutine that may resume it. A stack is known to its own goroutine alone. So the task
+// is resumed, for nothing but to record it, which takes about a microsecond, and those
+// that nobody looks at pay nothing.
 func (t *task) look() site {
 	l := t.loop
-	if !l.mayResume() || !t.suspended || l.coros.Running() == t.coro {
+	if !l.mayResume() || !t.suspended {
 		return nil
+	}
+	if l.coros.Running() == t.coro { // it is about to be left, see next
+		return callers(1)
 	}
 	for depth := stackDepth; ; depth *= 2 {
 		s := make(site, depth)
@@ -206,7 +209,7 @@ func (l *EventLoop) neighbour() *coro.Coroutine {
 		return l.coros.Resumer()
 	}
 	next, ok := l.ready.first().(*task)
-	if !ok || next.coro == nil || next.state != pending {
+	if !ok || next.coro == nil {
 		return l.coros.Resumer()
 	}
 	l.batch--

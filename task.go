@@ -438,16 +438,31 @@ func (t *task) finishTask(err error) {
 	t.root.forget()
 	t.loop.tasks.remove(t)
 	t.coro, t.waiter, t.ears = nil, nil, nil
-	switch {
-	case err == nil || !isCancelled(err, ctxErr):
-		t.finish(finished, err)
-	case errors.Is(err, ErrCancelled):
-		t.finish(cancelled, err)
-	default: // a bare context.Canceled
-		t.finish(cancelled, &CancelledError{Cause: err, deadline: err == context.DeadlineExceeded})
+	s := finished
+	if err != nil {
+		s, err = judge(err, ctxErr)
 	}
+	t.finish(s, err)
 	if x := t.extras; x != nil && x.settled != nil {
 		x.settled()
+	}
+}
+
+// judge tells what the error of a task makes of it, and of the error. One whose methods
+// panic, as those of a nil *os.PathError do, is as good as a panic of the task.
+func judge(err, ctxErr error) (s state, result error) {
+	defer func() {
+		if p := recover(); p != nil {
+			s, result = finished, &PanicError{Value: p, Stack: stack()}
+		}
+	}()
+	switch {
+	case !isCancelled(err, ctxErr):
+		return finished, err
+	case errors.Is(err, ErrCancelled):
+		return cancelled, err
+	default: // a bare context.Canceled
+		return cancelled, &CancelledError{Cause: err, deadline: err == context.DeadlineExceeded}
 	}
 }
 

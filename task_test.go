@@ -7,6 +7,7 @@ import (
 	"context"
 	"errors"
 	"fmt"
+	"os"
 	"regexp"
 	"runtime"
 	"slices"
@@ -129,6 +130,16 @@ func TestTaskResult(t *testing.T) {
 			t.Errorf("the text does not name the function: %v", err)
 		}
 	})
+	for name, opt := range map[string]asyncio.TaskOption{"": asyncio.LazyStart(), ", started eagerly": asyncio.EagerStart()} {
+		inLoop(t, "an error whose methods panic is as good as a panic"+name, func(t *testing.T, ctx context.Context) {
+			task := asyncio.Go(ctx, func(context.Context) error { return (*os.PathError)(nil) }, opt)
+			err := asyncio.Timeout(ctx, time.Second, task.Wait)
+			var p *asyncio.PanicError
+			if !errors.As(err, &p) || !strings.Contains(string(p.Stack), "PathError") {
+				t.Errorf("error %v", err)
+			}
+		})
+	}
 }
 
 // panicking panics after a pass.

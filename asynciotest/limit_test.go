@@ -48,7 +48,7 @@ func TestEndlessRun(t *testing.T) {
 	}{
 		"steps of a heartbeat": {beat, asynciotest.StepLimit(1000), []string{"there were 1000 steps (see StepLimit) until 8m", "task perpetual", "task main"}},
 		"time of a heartbeat":  {beat, asynciotest.TimeLimit(time.Hour), []string{"goes on after 1h0m0s (see TimeLimit)", "task perpetual"}},
-		"steps without a wait": {whirl, asynciotest.StepLimit(1000), []string{"there were 1000 steps (see StepLimit) until 0s\n", "task perpetual", "task main"}},
+		"steps without a wait": {whirl, asynciotest.StepLimit(1000), []string{"there were 1000 steps (see StepLimit) until 0s\n", "task perpetual: waits in Yield at limit_test.go:29", "task main: waits for a future at limit_test.go:39"}},
 	} {
 		t.Run(name, func(t *testing.T) {
 			leavesNothing(t)
