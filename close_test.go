@@ -24,7 +24,7 @@ func noGoroutines(t *testing.T, test func()) {
 	t.Helper()
 	before := runtime.NumGoroutine()
 	test()
-	for range 1000 {
+	for range 20_000 {
 		if runtime.NumGoroutine() <= before {
 			return
 		}

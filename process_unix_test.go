@@ -768,7 +768,7 @@ func TestWithProcess(t *testing.T) {
 	}{
 		{"a process that runs when the function returns is terminated", "echo ready; read x", 0, nil, -15},
 		{"so it is when the function fails", "echo ready; read x", 0, stop, -15},
-		{"it may end as it likes", "trap 'exit 3' TERM; echo ready; while :; do read x </dev/tty || sleep 0.01; done 2>/dev/null", 0, nil, 3},
+		{"it may end as it likes", "trap 'exit 3' TERM; echo ready; while :; do read x </dev/tty || sleep 0.01; done 2>/dev/null", time.Minute, nil, 3},
 		{"after the grace it is killed", "trap '' TERM; echo ready; read x", 50 * time.Millisecond, nil, -9},
 		{"without a grace it is killed at once", "trap 'exit 3' TERM; echo ready; read x", -1, stop, -9},
 	} {

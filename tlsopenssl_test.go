@@ -4,7 +4,6 @@
 package asyncio_test
 
 import (
-	"bufio"
 	"bytes"
 	"context"
 	"crypto/tls"
@@ -17,6 +16,7 @@ import (
 	"os"
 	"os/exec"
 	"path/filepath"
+	"regexp"
 	"strings"
 	"sync"
 	"testing"
@@ -137,23 +137,24 @@ func sServer(t *testing.T, cert tls.Certificate, args ...string) (*openssl, stri
 	t.Helper()
 	certFile, keyFile := files(t, cert)
 	o := startOpenSSL(t, append([]string{"s_server", "-accept", "127.0.0.1:0", "-cert", certFile, "-key", keyFile, "-msg", "-naccept", "1"}, args...)...)
-	if err := o.until("ACCEPT 127.0.0.1:"); err != nil {
-		t.Fatal(err)
-	}
-	for line, err := range linesOf(&o.out) {
-		if err == nil && strings.HasPrefix(line, "ACCEPT ") {
-			return o, strings.TrimPrefix(line, "ACCEPT ")
-		}
-	}
-	t.Fatal("no address")
-	return nil, ""
+	return o, o.accepts(t)
 }
 
-func linesOf(b *bytes.Buffer) func(yield func(string, error) bool) {
-	s := bufio.NewScanner(bytes.NewReader(b.Bytes()))
-	return func(yield func(string, error) bool) {
-		for s.Scan() && yield(s.Text(), nil) {
+var acceptLine = regexp.MustCompile(`(?m)^ACCEPT (\S+)\n`)
+
+// accepts waits until a server has said where it accepts connections, and returns that.
+func (o *openssl) accepts(t *testing.T) (address string) {
+	t.Helper()
+	o.mu.Lock()
+	defer o.mu.Unlock()
+	for {
+		if m := acceptLine.FindStringSubmatch(o.out.String()); m != nil {
+			return m[1]
 		}
+		if o.over {
+			t.Fatalf("openssl accepts nothing:\n%s", o.out.String())
+		}
+		o.said.Wait()
 	}
 }
 
@@ -303,11 +304,7 @@ func TestTLSWithOpenSSL(t *testing.T) {
 			config.ClientSessionCache = tls.NewLRUClientSessionCache(1)
 			certFile, keyFile := files(t, localhost)
 			o := startOpenSSL(t, "s_server", "-accept", "127.0.0.1:0", "-cert", certFile, "-key", keyFile, flag, "-rev", "-naccept", "2")
-			if err := o.until("ACCEPT 127.0.0.1:"); err != nil {
-				t.Fatal(err)
-			}
-			_, address, _ := strings.Cut(o.out.String(), "ACCEPT ")
-			address, _, _ = strings.Cut(address, "\n")
+			address := o.accepts(t)
 			runStreams(t, func(ctx context.Context) error {
 				for i := range 2 {
 					r, w, err := asyncio.OpenConnection(ctx, "tcp", address, &asyncio.ConnOptions{TLS: config})
@@ -333,7 +330,7 @@ func TestTLSWithOpenSSL(t *testing.T) {
 
 // untilTimes waits until it has said text so often.
 func (o *openssl) untilTimes(ctx context.Context, text string, times int) error {
-	for deadline := time.Now().Add(30 * time.Second); time.Now().Before(deadline); asyncio.Sleep(ctx, time.Millisecond) {
+	for deadline := time.Now().Add(2 * time.Minute); time.Now().Before(deadline); asyncio.Sleep(ctx, time.Millisecond) {
 		o.mu.Lock()
 		n := strings.Count(o.out.String(), text)
 		o.mu.Unlock()

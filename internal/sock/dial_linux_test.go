@@ -58,20 +58,18 @@ func TestDialUnderWay(t *testing.T) {
 			t.Fatal(err)
 		}
 		defer c.Close()
-		for start := time.Now(); rec.got == 0 && time.Since(start) < 50*time.Millisecond; {
-			n.Wait(50 * time.Millisecond) // the kernel may take a moment
-		}
+		n.Wait(10 * time.Millisecond)
 		if rec.got != 0 {
 			continue
 		}
-		if err := c.Connected(); err != seam.ErrWouldBlock {
-			t.Errorf("Connected: %v, want ErrWouldBlock", err)
+		connected := c.Connected()
+		_, rerr := c.Read(make([]byte, 1))
+		_, werr := c.Write(make([]byte, 1))
+		if c.Connected() == nil {
+			continue // it has found room, on a busy machine
 		}
-		if _, err := c.Read(make([]byte, 1)); err != seam.ErrWouldBlock {
-			t.Errorf("Read: %v, want ErrWouldBlock", err)
-		}
-		if _, err := c.Write(make([]byte, 1)); err != seam.ErrWouldBlock {
-			t.Errorf("Write: %v, want ErrWouldBlock", err)
+		if connected != seam.ErrWouldBlock || rerr != seam.ErrWouldBlock || werr != seam.ErrWouldBlock {
+			t.Errorf("Connected: %v; Read: %v; Write: %v; want ErrWouldBlock", connected, rerr, werr)
 		}
 		return
 	}
