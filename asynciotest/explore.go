@@ -63,7 +63,8 @@ import (
 // Time passes only when nothing is ready, so nothing is late because it was put
 // off. In one respect such a schedule is more than the loop does by itself: a Yield
 // takes any number of passes, not one, as if it had waited for something outside. So
-// a program that counts passes can fail here and nowhere else.
+// a program that counts passes can fail here and nowhere else. But nobody is put off for
+// ever: a task that polls, with a Yield in a loop, comes to see what it polls for.
 //
 // The first run is always first come, first served. The others follow
 // RandomSchedules, unless an option says otherwise.
@@ -82,7 +83,8 @@ import (
 // ASYNCIOTEST_SEED, every Explore runs only the given seed, once. "17" is seed 17
 // with its own schedule; "17:5.1,9.p" is seed 17 first come, first served, but at
 // step 5 candidate 1 has its turn, counted from 0, and at step 9 the callback whose
-// turn it is is put off until nothing else is ready. The steps must be in order. If the
+// turn it is is put off until nothing else is ready, or until another one has had a
+// hundred turns since. "17:" has no deviation at all. The steps must be in order. If the
 // run does not come to one of them, or has no such candidate there, that is a failure,
 // unless another Explore of the test has it; so is a name of another kind of run, such
 // as "cancel3@1" (see CancelEverywhere), but if it is given by the environment, that
@@ -153,10 +155,10 @@ func PCTSchedules(depth int) ExploreOption {
 // AllSchedules tries, with one seed, all schedules that deviate from first come,
 // first served at most bound times, those with fewer deviations first, as far as the
 // n of Explore goes. A deviation is that another callback has its turn, or that the
-// one whose turn it is is put off until nothing else is ready. If AllSchedules gets to
-// the end, the log of the test says so: there is no other such schedule. A program of
-// k steps with two tasks has some (2k)^bound of them, so it is for small programs. It
-// panics if bound is negative.
+// one whose turn it is is put off until nothing else is ready, or until another one has
+// had a hundred turns since. The log of the test says whether AllSchedules got to the
+// end: then there is no other such schedule. A program of k steps with two tasks has
+// some (2k)^bound of them, so it is for small programs. It panics if bound is negative.
 func AllSchedules(bound int) ExploreOption {
 	if bound < 0 {
 		panic(fmt.Sprintf("asynciotest: AllSchedules(%d): the bound must not be negative", bound))
@@ -326,8 +328,12 @@ func (e *exploration) exploreAll(first *outcome) {
 	tried := 1
 	known := map[uint64]bool{first.trial.course.Sum64(): true}
 	level := []*trial{first.trial}
-	for depth := 1; depth <= e.bound && tried < e.n; depth++ {
-		longer := extend(level, e.n-tried)
+	complete := true
+	for depth := 1; depth <= e.bound && complete; depth++ {
+		longer := extend(level, e.n-tried+1)
+		if len(longer) > e.n-tried {
+			longer, complete = longer[:e.n-tried], false
+		}
 		tried += len(longer)
 		level = make([]*trial, len(longer))
 		if e.bad(e.parallel(len(longer), func(i int) *outcome {
@@ -343,9 +349,11 @@ func (e *exploration) exploreAll(first *outcome) {
 			return old
 		})
 	}
-	if tried < e.n {
+	if complete {
 		e.t.Logf("asynciotest: these were all: %s with at most %s", plural(len(known), "schedule"), plural(e.bound, "deviation"))
+		return
 	}
+	e.t.Logf("asynciotest: these were not all: with at most %s there are more schedules than could be tried in %s", plural(e.bound, "deviation"), plural(e.n, "run"))
 }
 
 var courseSeed = maphash.MakeSeed()

@@ -6,6 +6,7 @@ import (
 	"context"
 	"errors"
 	"fmt"
+	"io"
 	"log/slog"
 	"runtime"
 	"strings"
@@ -23,8 +24,10 @@ type networkTB struct {
 	failed bool
 }
 
-func (n *networkTB) Helper()         {}
-func (n *networkTB) Log(args ...any) { fmt.Fprintln(&n.text, args...) }
+func (n *networkTB) Helper()           {}
+func (n *networkTB) Log(args ...any)   { fmt.Fprintln(&n.text, args...) }
+func (n *networkTB) Output() io.Writer { return &n.text }
+func (n *networkTB) Fail()             { n.failed = true }
 
 func (n *networkTB) Fatal(args ...any) {
 	n.Log(args...)
@@ -189,8 +192,8 @@ func TestFailuresBeforeACrash(t *testing.T) {
 			h := n.Host("a")
 			h.Go(background)
 			failed, log := runNetwork(n, func(ctx context.Context) error { return test.main(ctx, h) })
-			if failed {
-				t.Error("the test has failed")
+			if !failed {
+				t.Error("the test has not failed, in spite of the panic")
 			}
 			for _, want := range []string{"a: (program 1) level=ERROR msg=\"asyncio: error was never retrieved\"", "panic: oops", "gone wrong"} {
 				if !strings.Contains(log, want) {
@@ -218,7 +221,7 @@ func TestProgramsLogToTheTest(t *testing.T) {
 	n.Host("a").Go(callback)
 	n.Host("b").Go(callback, asyncio.WithLogger(slog.New(slog.NewTextHandler(&own, nil))))
 	failed, log := runNetwork(n, func(ctx context.Context) error { return asyncio.Sleep(ctx, time.Hour) })
-	if failed || strings.Count(log, "panic: oops") != 1 || !strings.Contains(log, "1s  a: (program 1) level=ERROR") {
+	if !failed || strings.Count(log, "panic: oops") != 1 || !strings.Contains(log, "1s  a: (program 1) level=ERROR") {
 		t.Errorf("failed: %v, the log is\n%s", failed, log)
 	}
 	if strings.Count(own.String(), "panic: oops") != 1 {

@@ -18,7 +18,7 @@ func (e *exploration) explain(o *outcome) string {
 	}
 	again := e.run(o.seed, &trial{picker: o.trial.made.replay()})
 	if !again.failed {
-		return fmt.Sprintf("asynciotest: seed %d fails, but not always\n%s%s", o.seed, indent(o.log),
+		return fmt.Sprintf("asynciotest: seed %d fails, but not always\n%s%s", o.seed, indent(shorten(o.log)),
 			indent(e.indeterminate(o.seed, e.difference(o))))
 	}
 	simplest, runs := e.shrink(again)
@@ -30,13 +30,13 @@ func (e *exploration) explain(o *outcome) string {
 
 	var b strings.Builder
 	if told.loops == 0 {
-		fmt.Fprintf(&b, "asynciotest: seed %d fails\n%s", o.seed, indent(told.log))
+		fmt.Fprintf(&b, "asynciotest: seed %d fails\n%s", o.seed, indent(shorten(told.log)))
 		b.WriteString("No schedule was explored: this run calls neither Sim.Run nor the Run of a Sim.Network, and its seed alone decides.\n")
 		fmt.Fprintf(&b, "To repeat this run:\n    %s", command(e.t.Name(), runName{seed: o.seed}))
 		return b.String()
 	}
 	fmt.Fprintf(&b, "asynciotest: seed %d fails (%s)\n", o.seed, e.strategy())
-	b.WriteString(indent(told.log))
+	b.WriteString(indent(shorten(told.log)))
 	switch n := len(told.trial.made); {
 	case n == 0:
 		fmt.Fprintf(&b, "It fails first come, first served: no particular schedule is needed.\n")
@@ -73,14 +73,32 @@ func indent(text string) string {
 	return b.String()
 }
 
-// What a report shows of a long schedule: the steps around each deviation, and the
-// last ones.
+// What a report shows of a long schedule: the steps around each deviation, those before
+// the first failure, and the last ones.
 const (
 	whole      = 60
 	wholeOfNet = 200 // if there are hosts, which take more steps to get somewhere
 	around     = 4
 	ending     = 12
+
+	mostFailures  = 10 // of the test
+	mostMeanwhile = 30 // notes and faults in steps that are not shown
 )
+
+// What a report shows of the log of a run: so many lines at its beginning, and as many at
+// its end.
+const mostLines = 100
+
+// shorten leaves the middle of a long log out.
+func shorten(log string) string {
+	lines := strings.SplitAfter(log, "\n")
+	left := len(lines) - 2*mostLines
+	if left <= 1 {
+		return log
+	}
+	return strings.Join(lines[:mostLines], "") +
+		fmt.Sprintf("... %s (the run that is repeated tells all)\n", plural(left, "line")) + strings.Join(lines[mostLines+left:], "")
+}
 
 // lastPart is how many of its last steps are remembered of a run that is to be explained:
 // many more than are shown, for a clean-up may come after them.
@@ -90,6 +108,9 @@ const lastPart = 20_000
 // would take long, if they are a million.
 func (t *trial) left() func(step int) bool {
 	near := make(map[int]bool)
+	for step := t.failedAt - around; t.failedAt > 0 && step <= t.failedAt+1; step++ {
+		near[step] = true
+	}
 	for _, d := range t.made {
 		for step := d.step - around; step <= d.step+around; step++ {
 			near[step] = true
@@ -129,6 +150,9 @@ func (t *trial) table() string {
 		show(d.step-1-around, d.step+around)
 		shown[d.step-1] = true
 	}
+	if t.failedAt > 0 {
+		show(t.failedAt-around, t.failedAt+1)
+	}
 	// Of many steps that are alike, the first and the last are shown.
 	again := func(i int) bool { return i > 0 && t.events[i] == t.events[i-1] && !deviates[i] }
 	for first := 0; first < last; {
@@ -146,20 +170,44 @@ func (t *trial) table() string {
 	if inNet {
 		width = 13
 	}
-	hidden := 0
+	line := func(r remark) {
+		fmt.Fprintf(&b, "           %-*v %s\n", width, r.at, r.text)
+	}
+	hidden, failures := 0, 0
+	var meanwhile []remark // in the steps that are hidden
 	skip := func(i int) {
 		if hidden > 0 {
-			fmt.Fprintf(&b, "           ... %s%s\n", plural(hidden, "step"), t.sort(i-hidden, i, again))
-			hidden = 0
+			fmt.Fprintf(&b, "           ... %s%s", plural(hidden, "step"), t.sort(i-hidden, i, again))
+			if n := len(meanwhile) - mostMeanwhile; n > 0 {
+				fmt.Fprintf(&b, ", in which there were %s, and then", plural(n, "other event"))
+				meanwhile = meanwhile[n:]
+			} else if n > -mostMeanwhile {
+				b.WriteString(", and meanwhile")
+			}
+			b.WriteByte('\n')
 		}
+		for _, r := range meanwhile {
+			line(r)
+		}
+		hidden, meanwhile = 0, nil
 	}
 	remarks := func(i int) {
 		for ; len(said) > 0 && said[0].after <= i; said = said[1:] {
-			if said[0].ofNet && (hidden > 0 || i < len(shown) && !shown[i]) {
+			r := said[0]
+			away := hidden > 0 || i < len(shown) && !shown[i]
+			switch {
+			case r.fails:
+				if failures++; failures > mostFailures {
+					continue
+				}
+			case away && r.story != 0:
+				meanwhile = append(meanwhile, r)
+				continue
+			case away && (r.ofNet || r.ofTest):
 				continue
 			}
 			skip(i)
-			fmt.Fprintf(&b, "           %-*v %s\n", width, said[0].at, said[0].text)
+			line(r)
 		}
 	}
 	for i, e := range t.events {
@@ -216,8 +264,8 @@ type shrinking struct {
 	deadline time.Time
 }
 
-// shrink returns the simplest failure that it has found on the way from o, and in how
-// many runs.
+// shrink returns the simplest run that it has found which fails as o does, and in how many
+// runs.
 func (e *exploration) shrink(o *outcome) (*outcome, int) {
 	s := &shrinking{e: e, best: o, deadline: time.Now().Add(shrinkTime)}
 	s.cut()
@@ -247,7 +295,11 @@ func (s *shrinking) search() {
 			if time.Now().After(s.deadline) {
 				return &outcome{}
 			}
-			return s.e.run(s.best.seed, level[i])
+			o := s.e.run(s.best.seed, level[i])
+			if !o.like(s.best) {
+				o = &outcome{}
+			}
+			return o
 		})
 		s.runs += len(longer)
 		if failure != nil {
@@ -266,7 +318,7 @@ func (s *shrinking) try(d decisions) bool {
 	}
 	s.runs++
 	o := s.e.run(s.best.seed, &trial{picker: d.replay()})
-	if !o.failed || !o.trial.made.simpler(s.best.trial.made) {
+	if !o.like(s.best) || !o.trial.made.simpler(s.best.trial.made) {
 		return false
 	}
 	s.best = o
@@ -383,7 +435,7 @@ func CheckDeterminism(t testing.TB, f func(t testing.TB, sim *Sim), opts ...Expl
 	case o.differs != "":
 		t.Fatal(e.indeterminate(seed, o.differs))
 	case o.failed:
-		t.Fatalf("asynciotest: seed %d fails\n%s", seed, indent(o.log))
+		t.Fatalf("asynciotest: seed %d fails\n%s", seed, indent(shorten(o.log)))
 	case !e.ran.Load() && e.kept.Load():
 		t.Fatal("asynciotest: CheckDeterminism: nothing is checked: the function calls neither Sim.Run nor the Run of a Sim.Network")
 	}
@@ -394,7 +446,7 @@ func CheckDeterminism(t testing.TB, f func(t testing.TB, sim *Sim), opts ...Expl
 func (e *exploration) difference(o *outcome) string {
 	again := e.runTwice(o.seed, false, o.trial.made.replay)
 	if again.differs == "" {
-		return "The runs after it have all gone one way."
+		return "The runs after it have all gone one way.\n"
 	}
 	return again.differs
 }

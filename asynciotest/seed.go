@@ -150,8 +150,11 @@ func command(test string, run fmt.Stringer) string {
 		pattern = append(pattern, "^"+regexp.QuoteMeta(part)+"$")
 	}
 	tags, pkg := built()
-	return fmt.Sprintf("go test %s-run '%s' %s-args -%s=%v", tags, strings.Join(pattern, "/"), pkg, seedFlagName, run)
+	return fmt.Sprintf("go test %s-run %s %s-args -%s=%v", tags, quoted(strings.Join(pattern, "/")), pkg, seedFlagName, run)
 }
+
+// quoted is text as one word of a shell.
+func quoted(text string) string { return "'" + strings.ReplaceAll(text, "'", `'\''`) + "'" }
 
 // built returns what the command has to have so that it builds the same test binary:
 // "-tags=a,b " if it has tags, and "example.com/package ".

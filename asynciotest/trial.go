@@ -8,18 +8,19 @@ import (
 	"fmt"
 	"hash/maphash"
 	"io"
-	"log/slog"
 	"math/rand/v2"
 	"reflect"
 	"runtime"
 	"runtime/debug"
 	"strings"
 	"sync"
+	"sync/atomic"
 	"testing"
 	"time"
 
 	"github.com/goasyncio/asyncio"
 	"github.com/goasyncio/asyncio/internal/seam"
+	"github.com/goasyncio/asyncio/internal/thread"
 )
 
 // A Sim is one simulated run of a program: what differs from run to run is decided
@@ -41,10 +42,11 @@ type Sim struct {
 
 // Run runs main as asyncio.Run does, with a virtual clock (see WithVirtualClock) and
 // random numbers (asyncio.Rand) that depend on the seed, on the schedule that is
-// being explored. What the loop logs becomes part of the log of the test. It returns
-// the error of asyncio.Run: the one that main returns, asyncio.ErrDeadlock, or
-// ErrEndless. It may be called several times, each with a loop of its own, from
-// the goroutine that called the function under test.
+// being explored. What the loop logs becomes part of the log of the test; a panic that
+// would only be logged fails it, as with the function Run. It returns the error of
+// asyncio.Run: the one that main returns, asyncio.ErrDeadlock, or ErrEndless. It may be
+// called several times, each with a loop of its own, from the goroutine that called the
+// function under test.
 //
 // Options come after those of the simulation, so that they may replace them.
 func (s *Sim) Run(main func(ctx context.Context) error, opts ...asyncio.RunOption) error {
@@ -59,25 +61,18 @@ func (s *Sim) Run(main func(ctx context.Context) error, opts ...asyncio.RunOptio
 			NewRandom: func() seam.Random { return rng },
 			NewOrder:  func() seam.Order { return newSchedule(t) },
 		}).(asyncio.LoopOption),
-		asyncio.WithLogger(slog.New(slog.NewTextHandler(loopLog{s.t}, &slog.HandlerOptions{ReplaceAttr: withoutTime}))),
+		asyncio.WithLogger(newLogger(loopLog{s.t}, s.t.Fail)),
 	}
 	all = append(all, opts...)
 	if t.explain {
 		all = append(all, asyncio.WithDebug(true))
 	}
+	defer t.ends()
 	err := caught(main, all)
 	if t.endless != nil {
 		return t.endless
 	}
 	return err
-}
-
-// withoutTime leaves the time of day out of a log.
-func withoutTime(groups []string, a slog.Attr) slog.Attr {
-	if len(groups) == 0 && a.Key == slog.TimeKey {
-		return slog.Attr{}
-	}
-	return a
 }
 
 // A trial is what the schedules of one run share.
@@ -98,6 +93,10 @@ type trial struct {
 	course  maphash.Hash // of who had the turns
 	events  []callbackRun
 	said    []remark
+
+	thread   atomic.Int64         // of the loops that run now; 0 if none does
+	clock    func() time.Duration // theirs
+	failedAt int                  // the step before the first failure that one of them has said; 0 if none has
 
 	stubborn map[asyncio.AnyTask]*defiance
 }
@@ -192,8 +191,44 @@ func (t *trial) decide(ready []candidate, from source) (turn int) {
 // remark takes down what stands between two steps.
 func (t *trial) remark(now time.Duration, text string) {
 	if t.explain {
-		t.said = append(t.said, remark{len(t.events), now, text, false})
+		t.said = append(t.said, remark{after: len(t.events), at: now, text: text})
 	}
+}
+
+// begins notes that a loop runs on this thread, by that clock.
+func (t *trial) begins(clock func() time.Duration) {
+	t.thread.Store(int64(thread.ID()))
+	t.clock = clock
+}
+
+// ends notes that no loop runs any more.
+func (t *trial) ends() { t.thread.Store(0) }
+
+// hear takes down what the test says while a loop runs, if a task or a callback of that says
+// it.
+func (t *trial) hear(text string, failure bool) {
+	if home := t.thread.Load(); home == 0 || home != int64(thread.ID()) {
+		return
+	}
+	if failure && t.failedAt == 0 {
+		t.failedAt = t.steps
+	}
+	if t.explain && (failure || !t.leaves(t.steps+1)) {
+		t.said = append(t.said, remark{after: len(t.events), at: t.clock(), text: firstLine(text), ofTest: true, fails: failure})
+	}
+}
+
+// firstLine returns the beginning of a text that may have many lines.
+func firstLine(text string) string {
+	const most = 120
+	line, rest, _ := strings.Cut(strings.TrimSpace(text), "\n")
+	if len(line) > most {
+		line, rest = strings.ToValidUTF8(line[:most], ""), "more"
+	}
+	if rest != "" {
+		line += " ..."
+	}
+	return line
 }
 
 // end ends a run that goes on for too long: it cancels all tasks. If there is none at hand,
@@ -230,7 +265,13 @@ type outcome struct {
 	failed  bool
 	skipped bool
 	log     string
+	place   string // of the code that has failed first; empty if that is unknown
 	differs string // how a second run has differed, if it has
+}
+
+// like reports whether two runs fail in the same way, as far as that can be told.
+func (o *outcome) like(other *outcome) bool {
+	return o.failed == other.failed && o.place == other.place && (o.trial.endless != nil) == (other.trial.endless != nil)
 }
 
 // A trialT is the testing.TB of one trial. It embeds the one of the test for its
@@ -238,12 +279,14 @@ type outcome struct {
 type trialT struct {
 	testing.TB
 	name    string
+	trial   *trial
 	context context.Context
 	cancel  context.CancelFunc
 
 	mu       sync.Mutex
 	log      bytes.Buffer
 	failed   bool
+	place    string // of the first failure
 	skipped  bool
 	cleanups []func()
 	helpers  map[string]bool // functions that have called Helper
@@ -251,7 +294,7 @@ type trialT struct {
 
 // perform runs f once on a goroutine of its own and waits for its end.
 func perform(outer testing.TB, seed uint64, t *trial, f func(testing.TB, *Sim)) *outcome {
-	tt := &trialT{TB: outer, name: outer.Name()}
+	tt := &trialT{TB: outer, name: outer.Name(), trial: t}
 	t.tb = tt
 	tt.context, tt.cancel = context.WithCancel(context.Background())
 	sim := &Sim{Seed: seed, Rand: rand.New(rand.NewPCG(seed, 0)), trial: t, t: tt}
@@ -274,14 +317,18 @@ func perform(outer testing.TB, seed uint64, t *trial, f func(testing.TB, *Sim)) 
 		}
 	}()
 	<-ended
-	return &outcome{seed: seed, trial: t, loops: sim.runs, failed: tt.failed, skipped: tt.skipped, log: tt.log.String()}
+	return &outcome{seed: seed, trial: t, loops: sim.runs, failed: tt.failed, skipped: tt.skipped, log: tt.log.String(), place: tt.place}
 }
 
 // guard calls f and takes a panic for a failure.
 func (t *trialT) guard(f func()) {
 	defer func() {
 		if p := recover(); p != nil {
-			t.Fail()
+			t.failAt("panic")
+			if e, ok := p.(*asyncio.PanicError); ok { // of a task: it has the stack that tells
+				t.write(e.Error())
+				return
+			}
 			t.write(fmt.Sprintf("panic: %v\n%s", p, debug.Stack()))
 		}
 	}()
@@ -319,7 +366,8 @@ func (t *trialT) write(text string) {
 
 // say logs text with the place of the test's code that says it: helpers and this
 // package are left out. What this package says in a function of Cleanup has no place.
-func (t *trialT) say(text string) {
+// If it is a failure, it marks that.
+func (t *trialT) say(text string, failure bool) {
 	pcs := make([]uintptr, 16)
 	frames := runtime.CallersFrames(pcs[:runtime.Callers(3, pcs)])
 	for {
@@ -327,10 +375,15 @@ func (t *trialT) say(text string) {
 		if more && (strings.HasPrefix(f.Function, ownPrefix) || t.isHelper(f.Function)) {
 			continue
 		}
-		if strings.HasPrefix(f.Function, "runtime.") {
-			t.write(text)
-		} else {
-			t.write(fmt.Sprintf("%s:%d: %s", base(f.File), f.Line, text))
+		place := ""
+		if !strings.HasPrefix(f.Function, "runtime.") {
+			place = fmt.Sprintf("%s:%d", base(f.File), f.Line)
+			text = place + ": " + text
+		}
+		t.write(text)
+		t.trial.hear(text, failure)
+		if failure {
+			t.failAt(place)
 		}
 		return
 	}
@@ -358,34 +411,37 @@ func (t *trialT) Name() string { return t.name }
 
 func (t *trialT) Context() context.Context { return t.context }
 
-func (t *trialT) Log(args ...any) { t.say(fmt.Sprintln(args...)) }
+func (t *trialT) Log(args ...any) { t.say(fmt.Sprintln(args...), false) }
 
-func (t *trialT) Logf(format string, args ...any) { t.say(fmt.Sprintf(format, args...)) }
+func (t *trialT) Logf(format string, args ...any) { t.say(fmt.Sprintf(format, args...), false) }
 
 func (t *trialT) Error(args ...any) {
-	t.say(fmt.Sprintln(args...))
-	t.Fail()
+	t.say(fmt.Sprintln(args...), true)
 }
 
 func (t *trialT) Errorf(format string, args ...any) {
-	t.say(fmt.Sprintf(format, args...))
-	t.Fail()
+	t.say(fmt.Sprintf(format, args...), true)
 }
 
 func (t *trialT) Fatal(args ...any) {
-	t.say(fmt.Sprintln(args...))
-	t.FailNow()
+	t.say(fmt.Sprintln(args...), true)
+	runtime.Goexit()
 }
 
 func (t *trialT) Fatalf(format string, args ...any) {
-	t.say(fmt.Sprintf(format, args...))
-	t.FailNow()
+	t.say(fmt.Sprintf(format, args...), true)
+	runtime.Goexit()
 }
 
-func (t *trialT) Fail() {
+func (t *trialT) Fail() { t.failAt("") }
+
+// failAt fails the run. The place is that of the code which says so.
+func (t *trialT) failAt(place string) {
 	t.mu.Lock()
 	defer t.mu.Unlock()
-	t.failed = true
+	if !t.failed {
+		t.failed, t.place = true, place
+	}
 }
 
 func (t *trialT) FailNow() {
@@ -400,12 +456,12 @@ func (t *trialT) Failed() bool {
 }
 
 func (t *trialT) Skip(args ...any) {
-	t.say(fmt.Sprintln(args...))
+	t.say(fmt.Sprintln(args...), false)
 	t.SkipNow()
 }
 
 func (t *trialT) Skipf(format string, args ...any) {
-	t.say(fmt.Sprintf(format, args...))
+	t.say(fmt.Sprintf(format, args...), false)
 	t.SkipNow()
 }
 
