@@ -30,9 +30,10 @@ import (
 //		})
 //	}
 //
-// The t of f stands for one run. Whatever f uses it must make itself: it is called on
-// several goroutines at once, and a run must not depend on others. Setenv and Chdir
-// are not for it.
+// The t of f stands for one run, and failures must be told to that one, not to the t of the
+// test around it: only so the run can be found and repeated. Whatever f uses it must make
+// itself: it is called on several goroutines at once, and a run must not depend on others.
+// Setenv and Chdir are not for it.
 //
 // Runs that test nothing are a failure: if n is not positive, if f skips every run, if
 // it leaves a run by runtime.Goexit, and if PCTSchedules or AllSchedules are asked for
@@ -104,7 +105,11 @@ func Explore(t *testing.T, n int, f func(t testing.TB, sim *Sim), opts ...Explor
 	case again != nil:
 		e.repeat(again)
 	default:
+		failed := t.Failed()
 		e.explore()
+		if t.Failed() && !failed {
+			t.Fatal("asynciotest: a run has failed the test itself, through its t, and not the one that the function is given: so nobody knows which seed it was")
+		}
 		e.mustHaveTested()
 	}
 }

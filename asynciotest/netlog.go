@@ -81,7 +81,12 @@ type LogEntry struct {
 }
 
 // String returns the entry as a line of text.
-func (e LogEntry) String() string { return fmt.Sprintf("%12v  %s", e.Time, e.text()) }
+func (e LogEntry) String() string { return e.line(timeWidth) }
+
+// timeWidth is how wide the time of an entry is at least.
+const timeWidth = 12
+
+func (e LogEntry) line(width int) string { return fmt.Sprintf("%*v  %s", width, e.Time, e.text()) }
 
 // text is String without the time.
 func (e LogEntry) text() string {
@@ -110,9 +115,13 @@ type NetworkLog []LogEntry
 
 // String returns the log as text, an entry a line.
 func (l NetworkLog) String() string {
+	width := timeWidth
+	for _, e := range l {
+		width = max(width, len(e.Time.String()))
+	}
 	var b strings.Builder
 	for _, e := range l {
-		b.WriteString(e.String())
+		b.WriteString(e.line(width))
 		b.WriteByte('\n')
 	}
 	return b.String()

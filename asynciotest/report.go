@@ -91,7 +91,7 @@ const mostLines = 100
 
 // shorten leaves the middle of a long log out.
 func shorten(log string) string {
-	lines := strings.SplitAfter(log, "\n")
+	lines := slices.Collect(strings.Lines(log))
 	left := len(lines) - 2*mostLines
 	if left <= 1 {
 		return log
