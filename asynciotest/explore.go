@@ -342,8 +342,13 @@ func (e *exploration) exploreAll(first *outcome) {
 		tried += len(longer)
 		level = make([]*trial, len(longer))
 		if e.bad(e.parallel(len(longer), func(i int) *outcome {
-			level[i] = &trial{picker: longer[i].replay(), measure: true}
-			return e.run(e.first, level[i])
+			t := &trial{picker: longer[i].replay(), measure: true}
+			o := e.run(e.first, t)
+			level[i] = &trial{made: t.made, widths: t.widths, course: t.course} // the rest takes much memory
+			if depth == e.bound {
+				level[i].widths = nil // it will not be extended
+			}
+			return o
 		})) {
 			return
 		}
