@@ -6,6 +6,7 @@ import (
 	"errors"
 	"fmt"
 	"slices"
+	"strings"
 	"time"
 )
 
@@ -149,7 +150,11 @@ type remark struct {
 	fails  bool    // and that was a failure
 	story  LogKind // what has happened to a host or a link, or a note; 0 for all else
 	link   string  // which link
+	more   int     // how many other links are not named
 }
+
+// mostLinks is how many links a line of a report names.
+const mostLinks = 6
 
 // isStory reports whether a report tells of something even if the steps around it are left
 // out.
@@ -195,12 +200,23 @@ func (n *Network) remarkEntry(e LogEntry) {
 	if r.story != 0 && e.To != nil {
 		r.link = fmt.Sprintf("%v -> %v", e.From, e.To)
 		if k := len(t.said) - 1; t.explain && k >= 0 && t.said[k].continues(r) { // a partition is many links
-			t.said[k].text += ", " + r.link
+			t.said[k].join(r)
 			return
 		}
 		r.text = fmt.Sprintf("%v: %s", e.Kind, r.link)
 	}
 	t.said = append(t.said, r)
+}
+
+// join adds the link of other.
+func (r *remark) join(other remark) {
+	if strings.Count(r.text, " -> ") < mostLinks {
+		r.text += ", " + other.link
+		return
+	}
+	r.text = strings.TrimSuffix(r.text, fmt.Sprintf(", and %d more", r.more))
+	r.more++
+	r.text += fmt.Sprintf(", and %d more", r.more)
 }
 
 // continues reports whether other is the same that happens to another link at the same time.

@@ -82,7 +82,7 @@ const (
 	ending     = 12
 
 	mostFailures  = 10 // of the test
-	mostMeanwhile = 30 // notes and faults in steps that are not shown
+	mostMeanwhile = 60 // notes and faults in steps that are not shown
 )
 
 // What a report shows of the log of a run: so many lines at its beginning, and as many at

@@ -197,13 +197,13 @@ func TestExploreLongLog(t *testing.T) {
 // story is what goes wrong in the middle of a long run.
 func story(t testing.TB, sim *asynciotest.Sim) {
 	n := sim.Network()
-	a, b, c := n.Host("a"), n.Host("b"), n.Host("c")
+	a, b, c, d := n.Host("a"), n.Host("b"), n.Host("c"), n.Host("d")
 	a.Go(func(ctx context.Context) error {
 		for i := range 1000 {
 			if err := asyncio.Sleep(ctx, time.Second); err != nil {
 				return err
 			}
-			if i < 40 {
+			if i < 70 {
 				n.Note("it is %d", i)
 			}
 			switch i {
@@ -220,7 +220,7 @@ func story(t testing.TB, sim *asynciotest.Sim) {
 		if err := asyncio.Sleep(ctx, 400*time.Second+time.Millisecond); err != nil {
 			return err
 		}
-		n.Partition([]*asynciotest.Host{a}, []*asynciotest.Host{b, c})
+		n.Partition([]*asynciotest.Host{a}, []*asynciotest.Host{b, c}, []*asynciotest.Host{d})
 		c.Crash()
 		return asyncio.Sleep(ctx, time.Hour)
 	})
@@ -235,8 +235,8 @@ func TestExploreTellsTheStory(t *testing.T) {
 		"log:",
 		" steps, in which there were 12 other events, and then\n",
 		" 13s           a: it is 12\n",
-		" 40s           a: it is 39\n",
-		" 6m40.001s     cut: a -> b, a -> c, b -> a, c -> a\n",
+		"1m10s         a: it is 69\n",
+		" 6m40.001s     cut: a -> b, a -> c, a -> d, b -> a, c -> a, b -> d, and 4 more\n",
 		" 6m40.001s     c  crash\n",
 		" 8m20s         task a/main, report_test.go:",
 		" 8m21s         task a/main, report_test.go:",
