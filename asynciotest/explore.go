@@ -41,6 +41,10 @@ import (
 // for the seed may be all that it wants. Then no schedule is explored: runs differ by
 // Sim.Seed and Sim.Rand alone, and the log of the test says so.
 //
+// A run that hangs, because a task does not await, cannot be ended. If one takes a minute of
+// real time, or half of what the time limit of go test leaves, its name is written to the
+// standard error, as it would be lost with the process.
+//
 // It panics if f or an option is nil.
 //
 // # Schedules

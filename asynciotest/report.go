@@ -248,7 +248,7 @@ func (t *trial) sort(from, to int, again func(i int) bool) string {
 	return " like it"
 }
 
-// What shrinking may cost.
+// What shrinking may cost, if the test has so much time left.
 const (
 	shrinkRuns = 2000
 	shrinkTime = 20 * time.Second
@@ -267,7 +267,7 @@ type shrinking struct {
 // shrink returns the simplest run that it has found which fails as o does, and in how many
 // runs.
 func (e *exploration) shrink(o *outcome) (*outcome, int) {
-	s := &shrinking{e: e, best: o, deadline: time.Now().Add(shrinkTime)}
+	s := &shrinking{e: e, best: o, deadline: time.Now().Add(atMost(e.t, shrinkTime))}
 	s.cut()
 	for before := (*outcome)(nil); s.best != before && !s.over(); {
 		before = s.best
@@ -499,6 +499,7 @@ func (t *trial) way() []string {
 func (e *exploration) indeterminate(seed uint64, differs string) string {
 	return fmt.Sprintf(`asynciotest: the program is not deterministic: seed %d takes different courses
 %sUsual causes: ranging over a map; select with several ready cases; the functions of
-math/rand (use asyncio.Rand or Sim.Rand); time.Now (use asyncio.Now); goroutines and
-ToThread; real sockets; variables that a run leaves changed for the next.`, seed, differs)
+math/rand (use asyncio.Rand or Sim.Rand); time.Now (use asyncio.Now); goroutines, and
+ToThread with Sim.Run (on a Sim.Network its functions take no time); real sockets;
+variables that a run leaves changed for the next.`, seed, differs)
 }

@@ -332,3 +332,73 @@ func init() {
 		}
 	}}
 }
+
+// What is said on other goroutines is in the log, and nowhere else: nobody knows between
+// which steps it was.
+func TestExploreHearsThreads(t *testing.T) {
+	out := explored(t, "thread")
+	if strings.Count(out, "said in a thread") != 1 || strings.Count(out, "said in the program") != 2 {
+		t.Errorf("the report is\n%s", out)
+	}
+}
+
+func init() {
+	programs["thread"] = program{f: func(t testing.TB, sim *asynciotest.Sim) {
+		n := sim.Network()
+		n.Host("a").Go(func(ctx context.Context) error {
+			_, err := asyncio.ToThread(ctx, func(context.Context) (struct{}, error) {
+				t.Log("said in a thread")
+				t.Error("an error")
+				return struct{}{}, nil
+			})
+			t.Log("said in the program")
+			return err
+		})
+		n.Run(t, func(ctx context.Context) error { return asyncio.Sleep(ctx, time.Second) })
+	}}
+}
+
+func init() {
+	hang := func(sim *asynciotest.Sim) {
+		sim.Run(func(ctx context.Context) error {
+			if err := asyncio.Yield(ctx); err != nil {
+				select {}
+			}
+			return asyncio.Yield(ctx)
+		})
+	}
+	programs["hangs"] = program{f: func(t testing.TB, sim *asynciotest.Sim) {
+		sim.Run(pause)
+		if sim.Seed == 3 {
+			select {}
+		}
+	}}
+	programs["hangs, fault"] = program{faulty: func(t *testing.T) {
+		asynciotest.CancelEverywhere(t, func(t testing.TB, sim *asynciotest.Sim) { hang(sim) })
+	}}
+	programs["slow"] = program{f: func(t testing.TB, sim *asynciotest.Sim) {
+		time.Sleep(20 * time.Millisecond) // in real time
+		twoInside(t, sim)
+	}}
+}
+
+// Before go test ends a test that takes too long, it is told which run hangs.
+func TestExploreNamesRunsThatHang(t *testing.T) {
+	for program, seed := range map[string]string{"hangs": "3", "hangs, fault": "cancel1@1"} {
+		t.Run(program, func(t *testing.T) {
+			t.Parallel()
+			out, _ := runs(t, program, os.Args[0], "-test.run=^TestProgram$", "-test.timeout=3s")
+			if !strings.Contains(out, "asynciotest: this run goes on and on") || !strings.Contains(out, " -asynciotest.seed="+seed+"\n") {
+				t.Errorf("it does not say that seed %s hangs:\n%s", seed, out)
+			}
+		})
+	}
+}
+
+// A schedule is made simpler only as long as there is time to tell of it.
+func TestShrinkWithinTheTimeLimit(t *testing.T) {
+	out, _ := runs(t, "slow", os.Args[0], "-test.run=^TestProgram$", "-test.timeout=5s")
+	if !strings.Contains(out, "To repeat this run:") || strings.Contains(out, "test timed out") {
+		t.Errorf("the report is\n%s", out)
+	}
+}

@@ -104,7 +104,7 @@ type decisions []decision
 
 // replay makes decisions, and serves who came first otherwise.
 func (d decisions) replay() picker {
-	r := &repetition{at: make(map[int]int, len(d)), off: make(map[any]bool), turns: make(map[any]int)}
+	r := &repetition{decisions: d, at: make(map[int]int, len(d)), off: make(map[any]bool), turns: make(map[any]int)}
 	for _, one := range d {
 		r.at[one.step] = one.choice
 	}
@@ -112,6 +112,8 @@ func (d decisions) replay() picker {
 }
 
 type repetition struct {
+	decisions decisions
+
 	at    map[int]int
 	off   map[any]bool // the lanes that are put off,
 	turns map[any]int  // and how many turns the others have had since

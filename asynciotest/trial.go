@@ -9,6 +9,7 @@ import (
 	"hash/maphash"
 	"io"
 	"math/rand/v2"
+	"os"
 	"reflect"
 	"runtime"
 	"runtime/debug"
@@ -299,6 +300,10 @@ func perform(outer testing.TB, seed uint64, t *trial, f func(testing.TB, *Sim)) 
 	tt.context, tt.cancel = context.WithCancel(context.Background())
 	sim := &Sim{Seed: seed, Rand: rand.New(rand.NewPCG(seed, 0)), trial: t, t: tt}
 	ended := make(chan struct{})
+	alarm := time.AfterFunc(atMost(outer, slowRun), func() {
+		fmt.Fprintf(os.Stderr, "asynciotest: this run goes on and on; if it hangs, a task does not await: %s\n", command(outer.Name(), t.nameOf(seed)))
+	})
+	defer alarm.Stop()
 	go func() {
 		defer close(ended)
 		defer tt.cleanUp()
@@ -318,6 +323,32 @@ func perform(outer testing.TB, seed uint64, t *trial, f func(testing.TB, *Sim)) 
 	}()
 	<-ended
 	return &outcome{seed: seed, trial: t, loops: sim.runs, failed: tt.failed, skipped: tt.skipped, log: tt.log.String(), place: tt.place}
+}
+
+// slowRun is how long a run may take until somebody is told: if go test ends the process, it
+// does not say which run that was.
+var slowRun = time.Minute
+
+// atMost returns d, or half of what is left until the time limit of the test, but no less
+// than a second.
+func atMost(t testing.TB, d time.Duration) time.Duration {
+	if limited, ok := t.(interface{ Deadline() (time.Time, bool) }); ok {
+		if end, ok := limited.Deadline(); ok {
+			return min(d, max(time.Until(end)/2, time.Second))
+		}
+	}
+	return d
+}
+
+// nameOf names the run.
+func (t *trial) nameOf(seed uint64) fmt.Stringer {
+	if t.fault != nil && t.fault.k > 0 {
+		return t.fault.faultName
+	}
+	if r, ok := t.picker.(*repetition); ok {
+		return runName{seed, true, r.decisions}
+	}
+	return runName{seed: seed}
 }
 
 // guard calls f and takes a panic for a failure.
