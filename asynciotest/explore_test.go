@@ -251,7 +251,7 @@ func explored(t *testing.T, program string) string {
 	return out
 }
 
-var repeats = regexp.MustCompile(`go test -run '(.*)' github\.com/goasyncio/asyncio/asynciotest -args (-asynciotest\.seed=(\S+))`)
+var repeats = regexp.MustCompile(`go test (?:-race )?-run '(.*)' github\.com/goasyncio/asyncio/asynciotest -args (-asynciotest\.seed=(\S+))`)
 
 // What goes wrong is found, told, and repeated by the command in the report.
 func TestExploreFinds(t *testing.T) {

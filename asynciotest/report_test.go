@@ -10,6 +10,8 @@ import (
 	"os"
 	"regexp"
 	"runtime"
+	"runtime/debug"
+	"slices"
 	"strings"
 	"sync"
 	"testing"
@@ -165,7 +167,7 @@ func TestCommandQuotes(t *testing.T) {
 		t.Skip("it needs a shell")
 	}
 	out := explored(t, "quote")
-	command := regexp.MustCompile(`(?m)go test -run (.*) github\.com\S+ -args (\S+)$`).FindStringSubmatch(out)
+	command := regexp.MustCompile(`(?m)go test (?:-race )?-run (.*) github\.com\S+ -args (\S+)$`).FindStringSubmatch(out)
 	if command == nil {
 		t.Fatalf("there is no command in\n%s", out)
 	}
@@ -400,5 +402,15 @@ func TestShrinkWithinTheTimeLimit(t *testing.T) {
 	out, _ := runs(t, "slow", os.Args[0], "-test.run=^TestProgram$", "-test.timeout=5s")
 	if !strings.Contains(out, "To repeat this run:") || strings.Contains(out, "test timed out") {
 		t.Errorf("the report is\n%s", out)
+	}
+}
+
+// The command builds the test that has failed, and not another one.
+func TestCommandBuilds(t *testing.T) {
+	out := explored(t, "always")
+	info, _ := debug.ReadBuildInfo()
+	race := slices.Contains(info.Settings, debug.BuildSetting{Key: "-race", Value: "true"})
+	if strings.Contains(out, "go test -race -run") != race {
+		t.Errorf("the race detector: %v\n%s", race, out)
 	}
 }
