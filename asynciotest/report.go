@@ -4,6 +4,7 @@ package asynciotest
 
 import (
 	"fmt"
+	"math/rand/v2"
 	"slices"
 	"strings"
 	"testing"
@@ -250,7 +251,7 @@ func (t *trial) sort(from, to int, again func(i int) bool) string {
 
 // What shrinking may cost, if the test has so much time left.
 const (
-	shrinkRuns = 2000
+	shrinkRuns = 3000
 	shrinkTime = 20 * time.Second
 )
 
@@ -268,6 +269,14 @@ type shrinking struct {
 // runs.
 func (e *exploration) shrink(o *outcome) (*outcome, int) {
 	s := &shrinking{e: e, best: o, deadline: time.Now().Add(atMost(e.t, shrinkTime))}
+	s.simplify()
+	s.elsewhere()
+	s.search()
+	return s.best, s.runs
+}
+
+// simplify leaves out what is not needed.
+func (s *shrinking) simplify() {
 	s.cut()
 	for before := (*outcome)(nil); s.best != before && !s.over(); {
 		before = s.best
@@ -277,8 +286,31 @@ func (e *exploration) shrink(o *outcome) (*outcome, int) {
 		s.putOff()
 	}
 	s.lower()
-	s.search()
-	return s.best, s.runs
+}
+
+// elsewhere looks for schedules that fail in the same way and are simpler, if there are
+// many deviations left: one that is left out changes what the later ones mean, so that not
+// all can be done without which are not needed. Those of priorities put few tasks off, for
+// long.
+func (s *shrinking) elsewhere() {
+	const few, attempts = 3, 100
+	for k := uint64(1); k <= attempts && len(s.best.trial.made) > few && !s.over(); k++ {
+		steps := s.best.trial.steps
+		if at := s.best.trial.failedAt; at > 0 {
+			steps = at
+		}
+		s.runs++
+		o := s.e.run(s.best.seed, &trial{picker: newPriorities(rand.New(rand.NewPCG(s.best.seed, k)), few, steps)})
+		if !o.like(s.best) {
+			continue
+		}
+		other := &shrinking{e: s.e, best: o, runs: s.runs, deadline: s.deadline}
+		other.simplify()
+		s.runs = other.runs
+		if other.best.trial.made.simpler(s.best.trial.made) {
+			s.best = other.best
+		}
+	}
 }
 
 // search looks for a failure with one or two deviations, if there are more so far.

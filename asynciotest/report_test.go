@@ -143,6 +143,7 @@ var reversed sync.Map // the seeds that came to cba
 
 // A failure is made simpler as long as it stays that failure.
 func TestShrinkKeepsTheFailure(t *testing.T) {
+	t.Parallel()
 	out := explored(t, "two failures")
 	if !strings.Contains(out, "all the other way round") || strings.Contains(out, "not in order") {
 		t.Errorf("the report is\n%s", out)
@@ -151,6 +152,7 @@ func TestShrinkKeepsTheFailure(t *testing.T) {
 
 // The log of AllSchedules tells whether it has tried all of them.
 func TestExploreAllSaysHowFar(t *testing.T) {
+	t.Parallel()
 	for program, want := range map[string]string{
 		"some of all": "these were not all: with at most 2 deviations there are more schedules than could be tried in 20 runs",
 		"just all":    "these were all: 1 schedule with at most 2 deviations",
@@ -163,6 +165,7 @@ func TestExploreAllSaysHowFar(t *testing.T) {
 
 // The command is one for a shell, whatever the test is called.
 func TestCommandQuotes(t *testing.T) {
+	t.Parallel()
 	if runtime.GOOS == "windows" {
 		t.Skip("it needs a shell")
 	}
@@ -179,6 +182,7 @@ func TestCommandQuotes(t *testing.T) {
 
 // Who tells failures to the t of the test is told so, since no seed can be found then.
 func TestExploreOuterT(t *testing.T) {
+	t.Parallel()
 	if out := explored(t, "outer t"); !strings.Contains(out, "a run has failed the test itself, through its t") {
 		t.Errorf("the report is\n%s", out)
 	}
@@ -186,6 +190,7 @@ func TestExploreOuterT(t *testing.T) {
 
 // Of a long log the report has the beginning and the end, and the repeated run all.
 func TestExploreLongLog(t *testing.T) {
+	t.Parallel()
 	out := explored(t, "long log")
 	if n := strings.Count(out, ": line "); n != 199 || !strings.Contains(out, "... 801 lines (the run that is repeated tells all)\n") || !strings.Contains(out, "line 99\n") || !strings.Contains(out, "line 999\n") {
 		t.Errorf("the report has %d of the lines\n%s", n, out)
@@ -231,6 +236,7 @@ func story(t testing.TB, sim *asynciotest.Sim) {
 // A report tells when the test has failed, and of what was not shown the notes and the
 // faults.
 func TestExploreTellsTheStory(t *testing.T) {
+	t.Parallel()
 	out := explored(t, "story")
 	var at []int
 	for _, want := range []string{
@@ -338,6 +344,7 @@ func init() {
 // What is said on other goroutines is in the log, and nowhere else: nobody knows between
 // which steps it was.
 func TestExploreHearsThreads(t *testing.T) {
+	t.Parallel()
 	out := explored(t, "thread")
 	if strings.Count(out, "said in a thread") != 1 || strings.Count(out, "said in the program") != 2 {
 		t.Errorf("the report is\n%s", out)
@@ -386,6 +393,7 @@ func init() {
 
 // Before go test ends a test that takes too long, it is told which run hangs.
 func TestExploreNamesRunsThatHang(t *testing.T) {
+	t.Parallel()
 	for program, seed := range map[string]string{"hangs": "3", "hangs, fault": "cancel1@1"} {
 		t.Run(program, func(t *testing.T) {
 			t.Parallel()
@@ -399,6 +407,7 @@ func TestExploreNamesRunsThatHang(t *testing.T) {
 
 // A schedule is made simpler only as long as there is time to tell of it.
 func TestShrinkWithinTheTimeLimit(t *testing.T) {
+	t.Parallel()
 	out, _ := runs(t, "slow", os.Args[0], "-test.run=^TestProgram$", "-test.timeout=5s")
 	if !strings.Contains(out, "To repeat this run:") || strings.Contains(out, "test timed out") {
 		t.Errorf("the report is\n%s", out)
@@ -407,10 +416,95 @@ func TestShrinkWithinTheTimeLimit(t *testing.T) {
 
 // The command builds the test that has failed, and not another one.
 func TestCommandBuilds(t *testing.T) {
+	t.Parallel()
 	out := explored(t, "always")
 	info, _ := debug.ReadBuildInfo()
 	race := slices.Contains(info.Settings, debug.BuildSetting{Key: "-race", Value: "true"})
 	if strings.Contains(out, "go test -race -run") != race {
 		t.Errorf("the race detector: %v\n%s", race, out)
+	}
+}
+
+// quorum has two clients that ask three servers for a lock, and may have it with two of them.
+// The servers await between looking and taking.
+func quorum(t testing.TB, sim *asynciotest.Sim) {
+	n := sim.Network(asynciotest.WithLink(asynciotest.Link{Latency: asynciotest.Fixed(time.Millisecond)}))
+	servers := []string{"one", "two", "three"}
+	for _, name := range servers {
+		n.Host(name).Go(func(ctx context.Context) error {
+			holder := ""
+			s, err := asyncio.StartServer(ctx, "tcp", ":1", func(ctx context.Context, r *asyncio.StreamReader, w *asyncio.StreamWriter) error {
+				line, err := r.ReadLine(ctx)
+				if err != nil {
+					return err
+				}
+				answer := "no\n"
+				if holder == "" {
+					if err := asyncio.Yield(ctx); err != nil {
+						return err
+					}
+					holder, answer = string(line), "yes\n"
+				}
+				_, err = w.WriteString(answer)
+				return err
+			}, nil)
+			if err != nil {
+				return err
+			}
+			return s.ServeForever(ctx)
+		})
+	}
+	holders := 0
+	client := func(ctx context.Context) error {
+		granted := 0
+		err := asyncio.WithTaskGroup(ctx, func(ctx context.Context, g *asyncio.TaskGroup) error {
+			for _, name := range servers {
+				g.Go(func(ctx context.Context) error {
+					r, w, err := asyncio.OpenConnection(ctx, "tcp", name+":1", nil)
+					if err != nil {
+						return err
+					}
+					defer w.Close()
+					if _, err := w.WriteString("me\n"); err != nil {
+						return err
+					}
+					answer, err := r.ReadLine(ctx)
+					if string(answer) == "yes\n" {
+						granted++
+					}
+					return err
+				})
+			}
+			return nil
+		})
+		if granted >= 2 {
+			holders++
+		}
+		return err
+	}
+	a, b := n.Host("alice").Go(client), n.Host("bob").Go(client)
+	n.Run(t, func(ctx context.Context) error {
+		for _, p := range []*asynciotest.Program{a, b} {
+			if err := p.Wait(ctx); err != nil {
+				return err
+			}
+		}
+		return nil
+	})
+	if holders > 1 {
+		t.Error("both have the lock")
+	}
+}
+
+func init() { programs["quorum"] = program{f: quorum} }
+
+// Where it takes much to come to a failure by chance, and little by intent, the report has
+// the little.
+func TestShrinkFindsAnotherWay(t *testing.T) {
+	t.Parallel()
+	out := explored(t, "quorum")
+	found := regexp.MustCompile(`It takes (\d+) deviations? from first come, first served \(the seed had (\d+);`).FindStringSubmatch(out)
+	if found == nil || len(found[1]) > 1 || found[1] > "3" || len(found[2]) < 2 {
+		t.Errorf("the report is\n%s", out)
 	}
 }
