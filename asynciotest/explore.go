@@ -39,7 +39,8 @@ import (
 // it leaves a run by runtime.Goexit, and if PCTSchedules or AllSchedules are asked for
 // but f calls neither Sim.Run nor the Run of a Sim.Network. Otherwise f need not call one,
 // for the seed may be all that it wants. Then no schedule is explored: runs differ by
-// Sim.Seed and Sim.Rand alone, and the log of the test says so.
+// Sim.Seed and Sim.Rand alone, and the log of the test says so, as it does if there was
+// never a choice between two callbacks.
 //
 // A run that hangs, because a task does not await, cannot be ended. If one takes a minute of
 // real time, or half of what the time limit of go test leaves, its name is written to the
@@ -122,6 +123,8 @@ func Explore(t *testing.T, n int, f func(t testing.TB, sim *Sim), opts ...Explor
 func (e *exploration) mustHaveTested() {
 	e.t.Helper()
 	switch {
+	case e.ran.Load() && !e.free.Load() && e.n > 1:
+		e.t.Log("asynciotest: no schedule is explored: never were two callbacks ready at one time. What takes time in production must take time in the test: Sleep, or a Sim.Network")
 	case !e.kept.Load():
 		e.t.Fatal("asynciotest: nothing is tested: every run ends with Skip (to skip the test, call that of its own t)")
 	case e.ran.Load():
@@ -193,7 +196,8 @@ type exploration struct {
 	limits limits
 
 	kept atomic.Bool // a run was not skipped
-	ran  atomic.Bool // a run has called Sim.Run, or that of a Sim.Network
+	ran  atomic.Bool // a run has called Sim.Run, or that of a Sim.Network,
+	free atomic.Bool // and there was a choice in it
 }
 
 // newExploration makes that of the function op.
@@ -244,6 +248,9 @@ func (e *exploration) run(seed uint64, t *trial) *outcome {
 	}
 	if o.loops > 0 {
 		e.ran.Store(true)
+	}
+	if t.choice {
+		e.free.Store(true)
 	}
 	return o
 }

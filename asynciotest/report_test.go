@@ -32,6 +32,12 @@ func init() {
 	programs["just all"] = program{faulty: func(t *testing.T) {
 		asynciotest.Explore(t, 1, func(t testing.TB, sim *asynciotest.Sim) { sim.Run(pause) }, asynciotest.AllSchedules(2))
 	}}
+	programs["no choice"] = program{f: func(t testing.TB, sim *asynciotest.Sim) {
+		sim.Run(func(ctx context.Context) error { return asyncio.Go(ctx, pause).Wait(ctx) })
+	}}
+	programs["a choice"] = program{f: func(t testing.TB, sim *asynciotest.Sim) {
+		sim.Run(func(ctx context.Context) error { asyncio.Go(ctx, pause); return asyncio.Go(ctx, pause).Wait(ctx) })
+	}}
 	programs["quote"] = program{faulty: func(t *testing.T) {
 		t.Run("it's 'so'", func(t *testing.T) { asynciotest.Explore(t, 1000, lostWakeUp) })
 	}}
@@ -150,14 +156,17 @@ func TestShrinkKeepsTheFailure(t *testing.T) {
 	}
 }
 
-// The log of AllSchedules tells whether it has tried all of them.
-func TestExploreAllSaysHowFar(t *testing.T) {
+// The log tells whether there was something to explore, and whether that was all.
+func TestExploreSaysHowFar(t *testing.T) {
 	t.Parallel()
 	for program, want := range map[string]string{
 		"some of all": "these were not all: with at most 2 deviations there are more schedules than could be tried in 20 runs",
 		"just all":    "these were all: 1 schedule with at most 2 deviations",
+		"no choice":   "no schedule is explored: never were two callbacks ready at one time",
+		"a choice":    "--- PASS",
 	} {
-		if out, failed := runs(t, program, os.Args[0], "-test.run=^TestProgram$", "-test.v"); failed || !strings.Contains(out, want) {
+		out, failed := runs(t, program, os.Args[0], "-test.run=^TestProgram$", "-test.v")
+		if failed || !strings.Contains(out, want) || program == "a choice" && strings.Contains(out, "no schedule is explored") {
 			t.Errorf("%s: failed: %v, it does not say %q\n%s", program, failed, want, out)
 		}
 	}

@@ -88,6 +88,7 @@ type trial struct {
 	measure bool                // widths and course
 
 	steps   int
+	choice  bool  // there were several candidates at a step
 	endless error // why the run is over; nil if it is within its limits
 	made    decisions
 	widths  []uint8      // how many candidates there were at each step
@@ -156,6 +157,7 @@ type source interface {
 // turn, and takes that down.
 func (t *trial) decide(ready []candidate, from source) (turn int) {
 	t.steps++
+	t.choice = t.choice || len(ready) > 1
 	deviation := 0
 	if from.mayGoOn() {
 		turn, deviation = t.picker.pick(t.steps, ready)
