@@ -517,6 +517,18 @@ func (t *trialT) Cleanup(f func()) {
 	t.cleanups = append(t.cleanups, f)
 }
 
+// TempDir returns a directory that is removed after the run, since there may be many.
+func (t *trialT) TempDir() string {
+	t.Helper()
+	dir := t.TB.TempDir()
+	t.Cleanup(func() {
+		if err := os.RemoveAll(dir); err != nil {
+			t.Errorf("TempDir: %v", err)
+		}
+	})
+	return dir
+}
+
 func (t *trialT) Attr(key, value string) { t.write(fmt.Sprintf("%s=%s", key, value)) }
 
 func (t *trialT) Output() io.Writer { return loopLog{t} }
