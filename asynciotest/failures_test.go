@@ -28,6 +28,9 @@ func (n *networkTB) Helper()           {}
 func (n *networkTB) Log(args ...any)   { fmt.Fprintln(&n.text, args...) }
 func (n *networkTB) Output() io.Writer { return &n.text }
 func (n *networkTB) Fail()             { n.failed = true }
+func (n *networkTB) Failed() bool      { return n.failed }
+
+func (n *networkTB) Logf(format string, args ...any) { n.Log(fmt.Sprintf(format, args...)) }
 
 func (n *networkTB) Fatal(args ...any) {
 	n.Log(args...)
@@ -226,5 +229,53 @@ func TestProgramsLogToTheTest(t *testing.T) {
 	}
 	if strings.Count(own.String(), "panic: oops") != 1 {
 		t.Errorf("the own log is\n%s", own.String())
+	}
+}
+
+// Whatever fails the test, its log has the seed, once.
+func TestNetworkTellsTheSeed(t *testing.T) {
+	second := func(ctx context.Context) error { return asyncio.Sleep(ctx, time.Second) }
+	for name, main := range map[string]func(tb testing.TB, n *asynciotest.Network) func(ctx context.Context) error{
+		"Fail": func(tb testing.TB, n *asynciotest.Network) func(ctx context.Context) error {
+			return func(ctx context.Context) error {
+				tb.Fail()
+				return second(ctx)
+			}
+		},
+		"Fatal": func(tb testing.TB, n *asynciotest.Network) func(ctx context.Context) error {
+			return func(ctx context.Context) error {
+				tb.Fatal("wrong")
+				return nil
+			}
+		},
+		"an error": func(tb testing.TB, n *asynciotest.Network) func(ctx context.Context) error {
+			return func(ctx context.Context) error { return errors.New("wrong") }
+		},
+		"a panic": func(tb testing.TB, n *asynciotest.Network) func(ctx context.Context) error {
+			return func(ctx context.Context) error {
+				asyncio.Go(ctx, explode)
+				return second(ctx)
+			}
+		},
+		"nothing": func(tb testing.TB, n *asynciotest.Network) func(ctx context.Context) error { return second },
+	} {
+		t.Run(name, func(t *testing.T) {
+			leavesNothing(t)
+			tb := new(networkTB)
+			n := asynciotest.NewNetwork(1234)
+			ended := make(chan struct{})
+			go func() {
+				defer close(ended)
+				n.Run(tb, main(tb, n))
+			}()
+			<-ended
+			want := 1
+			if name == "nothing" {
+				want = 0
+			}
+			if log := tb.text.String(); tb.failed != (want == 1) || strings.Count(log, "seed 1234") != want {
+				t.Errorf("failed: %v, the log is\n%s", tb.failed, log)
+			}
+		})
 	}
 }

@@ -177,7 +177,8 @@ func (n *Network) Events() uint64 {
 // crash. Run ends the test with Fatal if there is an error: of main, or of a program
 // whose end nobody has waited for. When nothing can ever happen any more, that is an
 // asyncio.ErrDeadlock which names who waits for what. A panic of a program or of main is
-// an error, too, with its stack. Fatal is told the seed.
+// an error, too, with its stack. Fatal is told the seed, and so is the log of t if t has
+// failed otherwise meanwhile.
 //
 // What the loops of main and of programs log goes to the log of t, with the host, the
 // program and the virtual time, unless their options have a logger (asyncio.WithLogger).
@@ -191,12 +192,19 @@ func (n *Network) Run(t testing.TB, main func(ctx context.Context) error, opts .
 	t.Helper()
 	n.logTo(t)
 	defer n.logTo(nil)
+	told := n.sim != nil || t.Failed()
+	defer func() {
+		if !told && t.Failed() {
+			t.Logf("asynciotest: the network had the seed %d", n.seed)
+		}
+	}()
 	err := n.Simulate(main, opts...)
 	switch {
 	case err == nil:
 	case n.sim != nil: // whose report tells the seed
 		t.Fatal(err)
 	default:
+		told = true
 		t.Fatal(fmt.Errorf("seed %d: %w", n.seed, err))
 	}
 }
