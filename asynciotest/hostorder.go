@@ -159,7 +159,7 @@ const mostLinks = 6
 // isStory reports whether a report tells of something even if the steps around it are left
 // out.
 func (k LogKind) isStory() bool {
-	return k >= HostCrashed && k <= LinkReleased || k == NoteTaken
+	return k >= HostCrashed && k <= LinkReleased || k >= NoteTaken
 }
 
 // String is what the courses of two runs are compared by.

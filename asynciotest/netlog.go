@@ -45,12 +45,18 @@ const (
 	LinkReleased   // a link has released them
 	DiskSynced     // a disk has made something durable
 	NoteTaken      // Note was called
+
+	ConnectionsReset     // Reset was called
+	ConnectionsForgotten // Forget was called
+	LinkChanged          // SetLink or SetLinks was called while the network ran
+	ClockSet             // SetClock was called while the network ran
 )
 
 var kindNames = [...]string{
 	"turn", "ack", "connect", "accept", "refuse", "data", "end", "reset", "datagram", "unreachable",
 	"arrived", "lost", "duplicated", "resent",
 	"start", "end of program", "crash", "boot", "cut", "heal", "hold", "release", "sync", "note",
+	"reset of all connections", "connections forgotten", "link changed", "clock set",
 }
 
 // String returns a word for k.
@@ -76,7 +82,7 @@ type LogEntry struct {
 	SourcePort, Port uint16
 	Size             int
 
-	// Text is what Note was given.
+	// Text is what Note was given, and what there is to say of a clock.
 	Text string
 }
 

@@ -172,6 +172,9 @@ func (t *trial) table() string {
 		width = 13
 	}
 	line := func(r remark) {
+		if r.story == NoteTaken {
+			r.text = firstLine(r.text)
+		}
 		fmt.Fprintf(&b, "           %-*v %s\n", width, r.at, r.text)
 	}
 	hidden, failures := 0, 0
