@@ -1,20 +1,16 @@
-// Trials: one run of a function under test, and the testing.TB that it is given.
+// Trials: one run of a function under test.
 
 package asynciotest
 
 import (
-	"bytes"
 	"context"
 	"fmt"
 	"hash/maphash"
-	"io"
 	"math/rand/v2"
 	"os"
 	"reflect"
 	"runtime"
-	"runtime/debug"
 	"strings"
-	"sync"
 	"sync/atomic"
 	"testing"
 	"time"
@@ -277,24 +273,6 @@ func (o *outcome) like(other *outcome) bool {
 	return o.failed == other.failed && o.place == other.place && (o.trial.endless != nil) == (other.trial.endless != nil)
 }
 
-// A trialT is the testing.TB of one trial. It embeds the one of the test for its
-// private method and for what all trials may share.
-type trialT struct {
-	testing.TB
-	name    string
-	trial   *trial
-	context context.Context
-	cancel  context.CancelFunc
-
-	mu       sync.Mutex
-	log      bytes.Buffer
-	failed   bool
-	place    string // of the first failure
-	skipped  bool
-	cleanups []func()
-	helpers  map[string]bool // functions that have called Helper
-}
-
 // perform runs f once on a goroutine of its own and waits for its end.
 func perform(outer testing.TB, seed uint64, t *trial, f func(testing.TB, *Sim)) *outcome {
 	tt := &trialT{TB: outer, name: outer.Name(), trial: t}
@@ -324,6 +302,8 @@ func perform(outer testing.TB, seed uint64, t *trial, f func(testing.TB, *Sim)) 
 		}
 	}()
 	<-ended
+	tt.mu.Lock() // goroutines that the run has left behind may still speak
+	defer tt.mu.Unlock()
 	return &outcome{seed: seed, trial: t, loops: sim.runs, failed: tt.failed, skipped: tt.skipped, log: tt.log.String(), place: tt.place}
 }
 
@@ -351,204 +331,6 @@ func (t *trial) nameOf(seed uint64) fmt.Stringer {
 		return runName{seed, true, r.decisions}
 	}
 	return runName{seed: seed}
-}
-
-// guard calls f and takes a panic for a failure.
-func (t *trialT) guard(f func()) {
-	defer func() {
-		if p := recover(); p != nil {
-			t.failAt("panic")
-			if e, ok := p.(*asyncio.PanicError); ok { // of a task: it has the stack that tells
-				t.write(e.Error())
-				return
-			}
-			t.write(fmt.Sprintf("panic: %v\n%s", p, debug.Stack()))
-		}
-	}()
-	f()
-}
-
-// cleanUp calls the functions of Cleanup, the last one first. One that calls FailNow
-// ends nothing but itself.
-func (t *trialT) cleanUp() {
-	t.cancel()
-	for {
-		t.mu.Lock()
-		n := len(t.cleanups)
-		if n == 0 {
-			t.mu.Unlock()
-			return
-		}
-		f := t.cleanups[n-1]
-		t.cleanups = t.cleanups[:n-1]
-		t.mu.Unlock()
-		ended := make(chan struct{})
-		go func() {
-			defer close(ended)
-			t.guard(f)
-		}()
-		<-ended
-	}
-}
-
-func (t *trialT) write(text string) {
-	t.mu.Lock()
-	defer t.mu.Unlock()
-	t.log.WriteString(strings.TrimSuffix(text, "\n") + "\n")
-}
-
-// say logs text with the place of the test's code that says it: helpers and this
-// package are left out. What this package says in a function of Cleanup has no place.
-// If it is a failure, it marks that.
-func (t *trialT) say(text string, failure bool) {
-	pcs := make([]uintptr, 16)
-	frames := runtime.CallersFrames(pcs[:runtime.Callers(3, pcs)])
-	for {
-		f, more := frames.Next()
-		if more && (strings.HasPrefix(f.Function, ownPrefix) || t.isHelper(f.Function)) {
-			continue
-		}
-		place := ""
-		if !strings.HasPrefix(f.Function, "runtime.") {
-			place = fmt.Sprintf("%s:%d", base(f.File), f.Line)
-			text = place + ": " + text
-		}
-		t.write(text)
-		t.trial.hear(text, failure)
-		if failure {
-			t.failAt(place)
-		}
-		return
-	}
-}
-
-func (t *trialT) Helper() {
-	var pc [1]uintptr
-	runtime.Callers(2, pc[:])
-	caller, _ := runtime.CallersFrames(pc[:]).Next()
-	t.mu.Lock()
-	defer t.mu.Unlock()
-	if t.helpers == nil {
-		t.helpers = make(map[string]bool)
-	}
-	t.helpers[caller.Function] = true
-}
-
-func (t *trialT) isHelper(function string) bool {
-	t.mu.Lock()
-	defer t.mu.Unlock()
-	return t.helpers[function]
-}
-
-func (t *trialT) Name() string { return t.name }
-
-func (t *trialT) Context() context.Context { return t.context }
-
-func (t *trialT) Log(args ...any) { t.say(fmt.Sprintln(args...), false) }
-
-func (t *trialT) Logf(format string, args ...any) { t.say(fmt.Sprintf(format, args...), false) }
-
-func (t *trialT) Error(args ...any) {
-	t.say(fmt.Sprintln(args...), true)
-}
-
-func (t *trialT) Errorf(format string, args ...any) {
-	t.say(fmt.Sprintf(format, args...), true)
-}
-
-func (t *trialT) Fatal(args ...any) {
-	t.say(fmt.Sprintln(args...), true)
-	runtime.Goexit()
-}
-
-func (t *trialT) Fatalf(format string, args ...any) {
-	t.say(fmt.Sprintf(format, args...), true)
-	runtime.Goexit()
-}
-
-func (t *trialT) Fail() { t.failAt("") }
-
-// failAt fails the run. The place is that of the code which says so.
-func (t *trialT) failAt(place string) {
-	t.mu.Lock()
-	defer t.mu.Unlock()
-	if !t.failed {
-		t.failed, t.place = true, place
-	}
-}
-
-func (t *trialT) FailNow() {
-	t.Fail()
-	runtime.Goexit()
-}
-
-func (t *trialT) Failed() bool {
-	t.mu.Lock()
-	defer t.mu.Unlock()
-	return t.failed
-}
-
-func (t *trialT) Skip(args ...any) {
-	t.say(fmt.Sprintln(args...), false)
-	t.SkipNow()
-}
-
-func (t *trialT) Skipf(format string, args ...any) {
-	t.say(fmt.Sprintf(format, args...), false)
-	t.SkipNow()
-}
-
-func (t *trialT) SkipNow() {
-	t.mu.Lock()
-	t.skipped = true
-	t.mu.Unlock()
-	runtime.Goexit()
-}
-
-func (t *trialT) Skipped() bool {
-	t.mu.Lock()
-	defer t.mu.Unlock()
-	return t.skipped
-}
-
-func (t *trialT) Cleanup(f func()) {
-	t.mu.Lock()
-	defer t.mu.Unlock()
-	t.cleanups = append(t.cleanups, f)
-}
-
-// TempDir returns a directory that is removed after the run, since there may be many.
-func (t *trialT) TempDir() string {
-	t.Helper()
-	dir := t.TB.TempDir()
-	t.Cleanup(func() {
-		if err := os.RemoveAll(dir); err != nil {
-			t.Errorf("TempDir: %v", err)
-		}
-	})
-	return dir
-}
-
-func (t *trialT) Attr(key, value string) { t.write(fmt.Sprintf("%s=%s", key, value)) }
-
-func (t *trialT) Output() io.Writer { return loopLog{t} }
-
-// Setenv and Chdir are for one test alone, and there are several at once.
-
-func (t *trialT) Setenv(key, value string) {
-	t.Fatal("asynciotest: Setenv cannot be used here: several runs share the process")
-}
-
-func (t *trialT) Chdir(dir string) {
-	t.Fatal("asynciotest: Chdir cannot be used here: several runs share the process")
-}
-
-// A loopLog writes whole lines to the log of a trial.
-type loopLog struct{ t *trialT }
-
-func (l loopLog) Write(p []byte) (int, error) {
-	l.t.write(string(p))
-	return len(p), nil
 }
 
 // ownPrefix is how the names of the functions of this package begin.
