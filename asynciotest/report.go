@@ -22,7 +22,7 @@ func (e *exploration) explain(o *outcome) string {
 	}
 	simplest, runs := e.shrink(again)
 	told := e.run(o.seed, &trial{picker: simplest.trial.made.replay(), explain: true, leave: simplest.trial.left()})
-	if !told.failed { // debug mode makes a difference to it
+	if !told.like(simplest) { // debug mode makes a difference to it
 		told = e.run(o.seed, &trial{picker: simplest.trial.made.replay(), record: true})
 	}
 	short := runName{o.seed, true, told.trial.made}
