@@ -88,7 +88,7 @@ func (d *Disk) Configure(c DiskConfig) {
 
 // SetFault makes fault be called at the beginning of each operation from now on, with
 // the name of its method. The operation fails with the error that it returns, if it does, and
-// without any effect. Nil ends that.
+// without any effect: an *fs.PathError that wraps it. Nil ends that.
 func (d *Disk) SetFault(fault func(op, name string) error) {
 	d.host.net.here("Disk.SetFault")
 	d.fault = fault
@@ -115,7 +115,7 @@ func (d *Disk) Append(ctx context.Context, name string, p []byte) error {
 		return err
 	}
 	if full {
-		return &fs.PathError{Op: "append", Path: name, Err: syscall.ENOSPC}
+		return failed("Append", name, syscall.ENOSPC)
 	}
 	return nil
 }
@@ -126,7 +126,7 @@ func (d *Disk) Sync(ctx context.Context, name string) error {
 	if err := d.begin(ctx, "Sync", name); err != nil {
 		return err
 	}
-	f, err := d.find("sync", name)
+	f, err := d.find("Sync", name)
 	if err != nil {
 		return err
 	}
@@ -153,7 +153,7 @@ func (d *Disk) ReadFile(ctx context.Context, name string) ([]byte, error) {
 	if err := d.begin(ctx, "ReadFile", name); err != nil {
 		return nil, err
 	}
-	f, err := d.find("read", name)
+	f, err := d.find("ReadFile", name)
 	if err != nil {
 		return nil, err
 	}
@@ -169,12 +169,12 @@ func (d *Disk) Truncate(ctx context.Context, name string, size int64) error {
 	if err := d.begin(ctx, "Truncate", name); err != nil {
 		return err
 	}
-	f, err := d.find("truncate", name)
+	f, err := d.find("Truncate", name)
 	if err != nil {
 		return err
 	}
 	if size < 0 || size > int64(len(f.data)) {
-		return &fs.PathError{Op: "truncate", Path: name, Err: syscall.EINVAL}
+		return failed("Truncate", name, syscall.EINVAL)
 	}
 	f.data = slices.Clone(f.data[:size])
 	f.kept = min(f.kept, int(size))
@@ -187,7 +187,7 @@ func (d *Disk) Rename(ctx context.Context, from, to string) error {
 	if err := d.begin(ctx, "Rename", from, to); err != nil {
 		return err
 	}
-	f, err := d.find("rename", from)
+	f, err := d.find("Rename", from)
 	if err != nil {
 		return err
 	}
@@ -203,7 +203,7 @@ func (d *Disk) Remove(ctx context.Context, name string) error {
 	if err := d.begin(ctx, "Remove", name); err != nil {
 		return err
 	}
-	if _, err := d.find("remove", name); err != nil {
+	if _, err := d.find("Remove", name); err != nil {
 		return err
 	}
 	d.rename(func(names map[string]*file) { delete(names, name) })
@@ -227,18 +227,23 @@ func (d *Disk) begin(ctx context.Context, op string, names ...string) error {
 	name := ""
 	for i := len(names) - 1; i >= 0; i-- {
 		if name = names[i]; !fs.ValidPath(name) || name == "." || strings.Contains(name, "/") {
-			return &fs.PathError{Op: op, Path: name, Err: fs.ErrInvalid}
+			return failed(op, name, fs.ErrInvalid)
 		}
 	}
 	if caller.halted {
-		return &fs.PathError{Op: op, Path: name, Err: ErrCrashed}
+		return failed(op, name, ErrCrashed)
 	}
 	if d.fault != nil {
 		if err := d.fault(op, name); err != nil {
-			return &fs.PathError{Op: op, Path: name, Err: err}
+			return failed(op, name, err)
 		}
 	}
 	return nil
+}
+
+// failed is the error of the method op.
+func failed(op, name string, err error) error {
+	return &fs.PathError{Op: strings.ToLower(strings.TrimSuffix(op, "File")), Path: name, Err: err}
 }
 
 // caller returns the process whose task calls the method op with ctx.
@@ -280,7 +285,7 @@ func (d *Disk) find(op, name string) (*file, error) {
 	if f := d.names.files[name]; f != nil {
 		return f, nil
 	}
-	return nil, &fs.PathError{Op: op, Path: name, Err: fs.ErrNotExist}
+	return nil, failed(op, name, fs.ErrNotExist)
 }
 
 // rename changes the names. Only the crash looks at what they were.

@@ -363,6 +363,8 @@ func TestDiskFaults(t *testing.T) {
 			d.Append(ctx, "g", []byte("x"))
 			if err := d.Sync(ctx, "g"); !errors.Is(err, broken) {
 				t.Errorf("Sync = %v", err)
+			} else if err.Error() != "sync g: broken" { // as without SetFault
+				t.Errorf("the error of Sync is %q", err)
 			}
 			d.SetFault(nil)
 			if err := d.Sync(ctx, "g"); err != nil {

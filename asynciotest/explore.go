@@ -30,15 +30,21 @@ import (
 //		})
 //	}
 //
-// The t of f stands for one run. Whatever f uses it must make itself: it is called on
-// several goroutines at once, and a run must not depend on others. Setenv and Chdir
-// are not for it.
+// The t of f stands for one run, and failures must be told to that one, not to the t of the
+// test around it: only so the run can be found and repeated. Whatever f uses it must make
+// itself: it is called on several goroutines at once, and a run must not depend on others.
+// Setenv and Chdir are not for it.
 //
 // Runs that test nothing are a failure: if n is not positive, if f skips every run, if
 // it leaves a run by runtime.Goexit, and if PCTSchedules or AllSchedules are asked for
 // but f calls neither Sim.Run nor the Run of a Sim.Network. Otherwise f need not call one,
 // for the seed may be all that it wants. Then no schedule is explored: runs differ by
-// Sim.Seed and Sim.Rand alone, and the log of the test says so.
+// Sim.Seed and Sim.Rand alone, and the log of the test says so, as it does if there was
+// never a choice between two callbacks.
+//
+// A run that hangs, because a task does not await, cannot be ended. If one takes a minute of
+// real time, or half of what the time limit of go test leaves, its name is written to the
+// standard error, as it would be lost with the process.
 //
 // It panics if f or an option is nil.
 //
@@ -63,7 +69,8 @@ import (
 // Time passes only when nothing is ready, so nothing is late because it was put
 // off. In one respect such a schedule is more than the loop does by itself: a Yield
 // takes any number of passes, not one, as if it had waited for something outside. So
-// a program that counts passes can fail here and nowhere else.
+// a program that counts passes can fail here and nowhere else. But nobody is put off for
+// ever: a task that polls, with a Yield in a loop, comes to see what it polls for.
 //
 // The first run is always first come, first served. The others follow
 // RandomSchedules, unless an option says otherwise.
@@ -82,7 +89,8 @@ import (
 // ASYNCIOTEST_SEED, every Explore runs only the given seed, once. "17" is seed 17
 // with its own schedule; "17:5.1,9.p" is seed 17 first come, first served, but at
 // step 5 candidate 1 has its turn, counted from 0, and at step 9 the callback whose
-// turn it is is put off until nothing else is ready. The steps must be in order. If the
+// turn it is is put off until nothing else is ready, or until another one has had a
+// hundred turns since. "17:" has no deviation at all. The steps must be in order. If the
 // run does not come to one of them, or has no such candidate there, that is a failure,
 // unless another Explore of the test has it; so is a name of another kind of run, such
 // as "cancel3@1" (see CancelEverywhere), but if it is given by the environment, that
@@ -102,7 +110,11 @@ func Explore(t *testing.T, n int, f func(t testing.TB, sim *Sim), opts ...Explor
 	case again != nil:
 		e.repeat(again)
 	default:
+		failed := t.Failed()
 		e.explore()
+		if t.Failed() && !failed {
+			t.Fatal("asynciotest: a run has failed the test itself, through its t, and not the one that the function is given: so nobody knows which seed it was")
+		}
 		e.mustHaveTested()
 	}
 }
@@ -111,6 +123,8 @@ func Explore(t *testing.T, n int, f func(t testing.TB, sim *Sim), opts ...Explor
 func (e *exploration) mustHaveTested() {
 	e.t.Helper()
 	switch {
+	case e.ran.Load() && !e.free.Load() && e.n > 1:
+		e.t.Log("asynciotest: no schedule is explored: never were two callbacks ready at one time. What takes time in production must take time in the test: Sleep, or a Sim.Network")
 	case !e.kept.Load():
 		e.t.Fatal("asynciotest: nothing is tested: every run ends with Skip (to skip the test, call that of its own t)")
 	case e.ran.Load():
@@ -153,10 +167,10 @@ func PCTSchedules(depth int) ExploreOption {
 // AllSchedules tries, with one seed, all schedules that deviate from first come,
 // first served at most bound times, those with fewer deviations first, as far as the
 // n of Explore goes. A deviation is that another callback has its turn, or that the
-// one whose turn it is is put off until nothing else is ready. If AllSchedules gets to
-// the end, the log of the test says so: there is no other such schedule. A program of
-// k steps with two tasks has some (2k)^bound of them, so it is for small programs. It
-// panics if bound is negative.
+// one whose turn it is is put off until nothing else is ready, or until another one has
+// had a hundred turns since. The log of the test says whether AllSchedules got to the
+// end: then there is no other such schedule. A program of k steps with two tasks has
+// some (2k)^bound of them, so it is for small programs. It panics if bound is negative.
 func AllSchedules(bound int) ExploreOption {
 	if bound < 0 {
 		panic(fmt.Sprintf("asynciotest: AllSchedules(%d): the bound must not be negative", bound))
@@ -182,7 +196,8 @@ type exploration struct {
 	limits limits
 
 	kept atomic.Bool // a run was not skipped
-	ran  atomic.Bool // a run has called Sim.Run, or that of a Sim.Network
+	ran  atomic.Bool // a run has called Sim.Run, or that of a Sim.Network,
+	free atomic.Bool // and there was a choice in it
 }
 
 // newExploration makes that of the function op.
@@ -233,6 +248,9 @@ func (e *exploration) run(seed uint64, t *trial) *outcome {
 	}
 	if o.loops > 0 {
 		e.ran.Store(true)
+	}
+	if t.choice {
+		e.free.Store(true)
 	}
 	return o
 }
@@ -326,13 +344,22 @@ func (e *exploration) exploreAll(first *outcome) {
 	tried := 1
 	known := map[uint64]bool{first.trial.course.Sum64(): true}
 	level := []*trial{first.trial}
-	for depth := 1; depth <= e.bound && tried < e.n; depth++ {
-		longer := extend(level, e.n-tried)
+	complete := true
+	for depth := 1; depth <= e.bound && complete; depth++ {
+		longer := extend(level, e.n-tried+1)
+		if len(longer) > e.n-tried {
+			longer, complete = longer[:e.n-tried], false
+		}
 		tried += len(longer)
 		level = make([]*trial, len(longer))
 		if e.bad(e.parallel(len(longer), func(i int) *outcome {
-			level[i] = &trial{picker: longer[i].replay(), measure: true}
-			return e.run(e.first, level[i])
+			t := &trial{picker: longer[i].replay(), measure: true}
+			o := e.run(e.first, t)
+			level[i] = &trial{made: t.made, widths: t.widths, course: t.course} // the rest takes much memory
+			if depth == e.bound {
+				level[i].widths = nil // it will not be extended
+			}
+			return o
 		})) {
 			return
 		}
@@ -343,9 +370,11 @@ func (e *exploration) exploreAll(first *outcome) {
 			return old
 		})
 	}
-	if tried < e.n {
+	if complete {
 		e.t.Logf("asynciotest: these were all: %s with at most %s", plural(len(known), "schedule"), plural(e.bound, "deviation"))
+		return
 	}
+	e.t.Logf("asynciotest: these were not all: with at most %s there are more schedules than could be tried in %s", plural(e.bound, "deviation"), plural(e.n, "run"))
 }
 
 var courseSeed = maphash.MakeSeed()

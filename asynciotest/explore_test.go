@@ -6,9 +6,11 @@ import (
 	"context"
 	"errors"
 	"fmt"
+	"io/fs"
 	"math/rand"
 	"os"
 	"os/exec"
+	"path/filepath"
 	"regexp"
 	"runtime"
 	"slices"
@@ -251,7 +253,7 @@ func explored(t *testing.T, program string) string {
 	return out
 }
 
-var repeats = regexp.MustCompile(`go test -run '(.*)' github\.com/goasyncio/asyncio/asynciotest -args (-asynciotest\.seed=(\S+))`)
+var repeats = regexp.MustCompile(`go test (?:-race )?-run '(.*)' github\.com/goasyncio/asyncio/asynciotest -args (-asynciotest\.seed=(\S+))`)
 
 // What goes wrong is found, told, and repeated by the command in the report.
 func TestExploreFinds(t *testing.T) {
@@ -628,7 +630,7 @@ func TestExploreAll(t *testing.T) {
 // The t of a run is a testing.TB in every respect.
 func TestExploreTB(t *testing.T) {
 	var mu sync.Mutex
-	var said []string
+	var said, dirs []string
 	say := func(text string) {
 		mu.Lock()
 		said = append(said, text)
@@ -642,9 +644,18 @@ func TestExploreTB(t *testing.T) {
 		if t.Name() != outer.Name() || t.Failed() || t.Skipped() || t.Context().Err() != nil {
 			t.Errorf("Name %q, Failed %v, Skipped %v, Context %v", t.Name(), t.Failed(), t.Skipped(), t.Context())
 		}
-		if _, err := os.Stat(t.TempDir()); err != nil {
+		dir := t.TempDir()
+		if err := os.WriteFile(filepath.Join(dir, "file"), nil, 0o600); err != nil {
 			t.Error(err)
 		}
+		t.Cleanup(func() { // of a directory that is still there
+			if _, err := os.Stat(dir); err != nil {
+				t.Error(err)
+			}
+		})
+		mu.Lock()
+		dirs = append(dirs, dir)
+		mu.Unlock()
 		t.Log("not to be seen")
 		fmt.Fprintln(t.Output(), "neither")
 		err := sim.Run(func(ctx context.Context) error {
@@ -659,6 +670,14 @@ func TestExploreTB(t *testing.T) {
 	})
 	if want := slices.Repeat([]string{"second", "first context canceled"}, 3); !slices.Equal(said, want) {
 		t.Errorf("said %q, want %q", said, want)
+	}
+	for _, dir := range dirs {
+		if _, err := os.Stat(dir); !errors.Is(err, fs.ErrNotExist) {
+			t.Errorf("after its run, %s is still there: %v", dir, err)
+		}
+	}
+	if n := len(slices.Compact(slices.Sorted(slices.Values(dirs)))); n != 3 {
+		t.Errorf("there were %d directories, want one for each of 3 runs", n)
 	}
 }
 

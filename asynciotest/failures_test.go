@@ -24,12 +24,16 @@ type networkTB struct {
 	failed bool
 }
 
-func (n *networkTB) Helper() {}
+func (n *networkTB) Helper()           {}
+func (n *networkTB) Output() io.Writer { return &n.text }
+func (n *networkTB) Fail()             { n.failed = true }
+func (n *networkTB) Failed() bool      { return n.failed }
+
 func (n *networkTB) Log(args ...any) {
 	fmt.Fprintf(&n.text, "some_test.go:1: %s", fmt.Sprintln(args...))
 }
 
-func (n *networkTB) Output() io.Writer { return &n.text }
+func (n *networkTB) Logf(format string, args ...any) { n.Log(fmt.Sprintf(format, args...)) }
 
 func (n *networkTB) Fatal(args ...any) {
 	n.Log(args...)
@@ -194,8 +198,8 @@ func TestFailuresBeforeACrash(t *testing.T) {
 			h := n.Host("a")
 			h.Go(background)
 			failed, log := runNetwork(n, func(ctx context.Context) error { return test.main(ctx, h) })
-			if failed {
-				t.Error("the test has failed")
+			if !failed {
+				t.Error("the test has not failed, in spite of the panic")
 			}
 			for _, want := range []string{"a: (program 1) level=ERROR msg=\"asyncio: error was never retrieved\"", "panic: oops", "gone wrong"} {
 				if !strings.Contains(log, want) {
@@ -223,10 +227,58 @@ func TestProgramsLogToTheTest(t *testing.T) {
 	n.Host("a").Go(callback)
 	n.Host("b").Go(callback, asyncio.WithLogger(slog.New(slog.NewTextHandler(&own, nil))))
 	failed, log := runNetwork(n, func(ctx context.Context) error { return asyncio.Sleep(ctx, time.Hour) })
-	if failed || strings.Count(log, "panic: oops") != 1 || !strings.HasPrefix(log, "          1s  a: (program 1) level=ERROR") {
+	if !failed || strings.Count(log, "panic: oops") != 1 || !strings.HasPrefix(log, "          1s  a: (program 1) level=ERROR") {
 		t.Errorf("failed: %v, the log is\n%s", failed, log)
 	}
 	if strings.Count(own.String(), "panic: oops") != 1 {
 		t.Errorf("the own log is\n%s", own.String())
+	}
+}
+
+// Whatever fails the test, its log has the seed, once.
+func TestNetworkTellsTheSeed(t *testing.T) {
+	second := func(ctx context.Context) error { return asyncio.Sleep(ctx, time.Second) }
+	for name, main := range map[string]func(tb testing.TB, n *asynciotest.Network) func(ctx context.Context) error{
+		"Fail": func(tb testing.TB, n *asynciotest.Network) func(ctx context.Context) error {
+			return func(ctx context.Context) error {
+				tb.Fail()
+				return second(ctx)
+			}
+		},
+		"Fatal": func(tb testing.TB, n *asynciotest.Network) func(ctx context.Context) error {
+			return func(ctx context.Context) error {
+				tb.Fatal("wrong")
+				return nil
+			}
+		},
+		"an error": func(tb testing.TB, n *asynciotest.Network) func(ctx context.Context) error {
+			return func(ctx context.Context) error { return errors.New("wrong") }
+		},
+		"a panic": func(tb testing.TB, n *asynciotest.Network) func(ctx context.Context) error {
+			return func(ctx context.Context) error {
+				asyncio.Go(ctx, explode)
+				return second(ctx)
+			}
+		},
+		"nothing": func(tb testing.TB, n *asynciotest.Network) func(ctx context.Context) error { return second },
+	} {
+		t.Run(name, func(t *testing.T) {
+			leavesNothing(t)
+			tb := new(networkTB)
+			n := asynciotest.NewNetwork(1234)
+			ended := make(chan struct{})
+			go func() {
+				defer close(ended)
+				n.Run(tb, main(tb, n))
+			}()
+			<-ended
+			want := 1
+			if name == "nothing" {
+				want = 0
+			}
+			if log := tb.text.String(); tb.failed != (want == 1) || strings.Count(log, "seed 1234") != want {
+				t.Errorf("failed: %v, the log is\n%s", tb.failed, log)
+			}
+		})
 	}
 }

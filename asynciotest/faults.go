@@ -162,7 +162,7 @@ func (i *injection) everywhere(kinds ...string) {
 		}
 		none := &fault{injection: i}
 		if o := i.inject(none, seed, false); o.failed {
-			i.t.Fatalf("asynciotest: seed %d fails without a fault\n%s", seed, indent(o.log))
+			i.t.Fatalf("asynciotest: seed %d fails without a fault\n%s", seed, indent(shorten(o.log)))
 		}
 		i.points = none.points
 		i.places += none.suspensions
@@ -220,7 +220,7 @@ func (i *injection) explain(f *fault, failed *outcome) string {
 	told := &fault{injection: i, faultName: f.faultName}
 	o := i.run(f.seed, &trial{picker: i.picker(f.seed), fault: told, explain: true, leave: failed.trial.left()})
 	return fmt.Sprintf("asynciotest: it fails with a fault: %v\n%s%sTo repeat this run:\n    %s",
-		told, indent(o.log), o.trial.table(), command(i.t.Name(), f.faultName))
+		told, indent(shorten(o.log)), o.trial.table(), command(i.t.Name(), f.faultName))
 }
 
 // repeat runs with one fault, and says how it has gone.

@@ -236,6 +236,9 @@ func (h *Host) SetClock(skew time.Duration, drift float64) {
 		panic(fmt.Sprintf("asynciotest: SetClock(%v, %v): the drift must be a number above -1", skew, drift))
 	}
 	h.skew, h.drift, h.drifts = skew, drift, h.net.Now()
+	if h.net.running {
+		h.net.record(LogEntry{Kind: ClockSet, From: h, Text: fmt.Sprintf("the clock is set, with a skew of %v and a drift of %v", skew, drift)})
+	}
 }
 
 // Wall returns the time of day on the host's clock.

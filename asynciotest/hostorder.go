@@ -6,6 +6,7 @@ import (
 	"errors"
 	"fmt"
 	"slices"
+	"strings"
 	"time"
 )
 
@@ -143,7 +144,22 @@ type remark struct {
 	after int // the step before it
 	at    time.Duration
 	text  string
-	ofNet bool // a packet's, or a host's
+
+	ofNet  bool    // a packet's, or a host's
+	ofTest bool    // what the test has said,
+	fails  bool    // and that was a failure
+	story  LogKind // what has happened to a host or a link, or a note; 0 for all else
+	link   string  // which link
+	more   int     // how many other links are not named
+}
+
+// mostLinks is how many links a line of a report names.
+const mostLinks = 6
+
+// isStory reports whether a report tells of something even if the steps around it are left
+// out.
+func (k LogKind) isStory() bool {
+	return k >= HostCrashed && k <= LinkReleased || k >= NoteTaken
 }
 
 // String is what the courses of two runs are compared by.
@@ -166,14 +182,44 @@ func (n *Network) remark(what LogKind, from, to *Host, size int) {
 	if size > 0 {
 		text = fmt.Sprintf("%s %d B", text, size)
 	}
-	t.said = append(t.said, remark{len(t.events), n.Now(), text, true})
+	t.said = append(t.said, remark{after: len(t.events), at: n.Now(), text: text, ofNet: true})
 }
 
 // remarkEntry takes down an entry of the log.
 func (n *Network) remarkEntry(e LogEntry) {
 	t := n.sim.trial
-	if !t.record && !t.explain || n.over || t.leaves(t.steps+1) {
+	if !t.record && !t.explain || n.over {
 		return
 	}
-	t.said = append(t.said, remark{len(t.events), e.Time, e.text(), true})
+	r := remark{after: len(t.events), at: e.Time, text: e.text(), ofNet: true}
+	if e.Kind.isStory() {
+		r.story = e.Kind
+	} else if t.leaves(t.steps + 1) {
+		return
+	}
+	if r.story != 0 && e.To != nil {
+		r.link = fmt.Sprintf("%v -> %v", e.From, e.To)
+		if k := len(t.said) - 1; t.explain && k >= 0 && t.said[k].continues(r) { // a partition is many links
+			t.said[k].join(r)
+			return
+		}
+		r.text = fmt.Sprintf("%v: %s", e.Kind, r.link)
+	}
+	t.said = append(t.said, r)
+}
+
+// join adds the link of other.
+func (r *remark) join(other remark) {
+	if strings.Count(r.text, " -> ") < mostLinks {
+		r.text += ", " + other.link
+		return
+	}
+	r.text = strings.TrimSuffix(r.text, fmt.Sprintf(", and %d more", r.more))
+	r.more++
+	r.text += fmt.Sprintf(", and %d more", r.more)
+}
+
+// continues reports whether other is the same that happens to another link at the same time.
+func (r remark) continues(other remark) bool {
+	return r.link != "" && r.story == other.story && r.at == other.at && r.after == other.after
 }

@@ -118,6 +118,9 @@ func list(left []seam.Leftover) string {
 	var b strings.Builder
 	for _, l := range left {
 		fmt.Fprintf(&b, "\n    %s: %s", l.Kind, l.What)
+		if strings.HasPrefix(l.What, "<StreamWriter closing") {
+			b.WriteString("\n        Close was called, but is not done: wait for that with WaitClosed")
+		}
 		by := "created by "
 		if l.Kind == "goroutine" {
 			by = "" // it is a stack

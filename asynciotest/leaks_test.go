@@ -317,3 +317,33 @@ func TestNoLeaksExplored(t *testing.T) {
 		t.Errorf("it does not tell of the task, or in a place that is none:\n%s", out)
 	}
 }
+
+// What is closing is not closed yet, and the report says how to wait for that.
+func TestNoLeaksWhileClosing(t *testing.T) {
+	leavesNothing(t)
+	tb := new(leakTB)
+	n := asynciotest.NewNetwork(1)
+	n.Host("server").Go(func(ctx context.Context) error {
+		s, err := asyncio.StartServer(ctx, "tcp", ":7", func(ctx context.Context, _ *asyncio.StreamReader, _ *asyncio.StreamWriter) error {
+			return asyncio.Sleep(ctx, time.Hour) // it does not read
+		}, nil)
+		if err != nil {
+			return err
+		}
+		return s.ServeForever(ctx)
+	})
+	n.Run(t, func(ctx context.Context) error {
+		_, w, err := asyncio.OpenConnection(ctx, "tcp", "server:7", nil)
+		if err != nil {
+			return err
+		}
+		w.Write(make([]byte, 1<<20))
+		return w.Close()
+	}, asynciotest.NoLeaks(tb))
+	for _, f := range tb.cleanups {
+		f()
+	}
+	if said := strings.Join(tb.errors, "\n"); !strings.Contains(said, "open: <StreamWriter closing") || !strings.Contains(said, "wait for that with WaitClosed\n") {
+		t.Errorf("it says %q", said)
+	}
+}

@@ -157,6 +157,9 @@ func (n *Network) link(from, to *Host) *link {
 func (n *Network) SetLink(from, to *Host, l Link) {
 	n.check("SetLink", from, to)
 	n.link(from, to).Link = l.checked()
+	if n.running {
+		n.record(LogEntry{Kind: LinkChanged, From: from, To: to})
+	}
 }
 
 // SetLinks changes the links between all different hosts, those that are made later
@@ -170,6 +173,9 @@ func (n *Network) SetLinks(l Link) {
 				n.link(from, to).Link = n.standard
 			}
 		}
+	}
+	if n.running {
+		n.record(LogEntry{Kind: LinkChanged, From: n.outside, Text: "all links are changed"})
 	}
 }
 
@@ -266,6 +272,7 @@ func (n *Network) Release(from, to *Host) {
 // Reset breaks all connections between two hosts: both ends see a reset.
 func (n *Network) Reset(a, b *Host) {
 	n.check("Reset", a, b)
+	n.record(LogEntry{Kind: ConnectionsReset, From: a, To: b})
 	for _, h := range [...]*Host{a, b} {
 		if h.stack == nil {
 			continue
@@ -283,6 +290,7 @@ func (n *Network) Reset(a, b *Host) {
 // something, which a answers with a reset.
 func (n *Network) Forget(a, b *Host) {
 	n.check("Forget", a, b)
+	n.record(LogEntry{Kind: ConnectionsForgotten, From: a, To: b})
 	if a.stack == nil {
 		return
 	}

@@ -37,8 +37,8 @@ type movement struct {
 // ErrClockMoves is the error of Advance and Step while another task moves the clock.
 var ErrClockMoves = errors.New("asynciotest: another task is moving the clock")
 
-// WithManualClock gives a loop a clock that c moves. It panics if c has been given to
-// a loop before, or is nil.
+// WithManualClock gives a loop a clock that c moves. Making a loop panics if c was given
+// to another one; WithManualClock itself panics if c is nil.
 func WithManualClock(c *ManualClock) asyncio.LoopOption {
 	if c == nil {
 		panic("asynciotest: WithManualClock: the clock is nil")

@@ -45,12 +45,18 @@ const (
 	LinkReleased   // a link has released them
 	DiskSynced     // a disk has made something durable
 	NoteTaken      // Note was called
+
+	ConnectionsReset     // Reset was called
+	ConnectionsForgotten // Forget was called
+	LinkChanged          // SetLink or SetLinks was called while the network ran
+	ClockSet             // SetClock was called while the network ran
 )
 
 var kindNames = [...]string{
 	"turn", "ack", "connect", "accept", "refuse", "data", "end", "reset", "datagram", "unreachable",
 	"arrived", "lost", "duplicated", "resent",
 	"start", "end of program", "crash", "boot", "cut", "heal", "hold", "release", "sync", "note",
+	"reset of all connections", "connections forgotten", "link changed", "clock set",
 }
 
 // String returns a word for k.
@@ -76,12 +82,17 @@ type LogEntry struct {
 	SourcePort, Port uint16
 	Size             int
 
-	// Text is what Note was given.
+	// Text is what Note was given, and what there is to say of a clock.
 	Text string
 }
 
 // String returns the entry as a line of text.
-func (e LogEntry) String() string { return fmt.Sprintf("%12v  %s", e.Time, e.text()) }
+func (e LogEntry) String() string { return e.line(timeWidth) }
+
+// timeWidth is how wide the time of an entry is at least.
+const timeWidth = 12
+
+func (e LogEntry) line(width int) string { return fmt.Sprintf("%*v  %s", width, e.Time, e.text()) }
 
 // text is String without the time.
 func (e LogEntry) text() string {
@@ -110,9 +121,13 @@ type NetworkLog []LogEntry
 
 // String returns the log as text, an entry a line.
 func (l NetworkLog) String() string {
+	width := timeWidth
+	for _, e := range l {
+		width = max(width, len(e.Time.String()))
+	}
 	var b strings.Builder
 	for _, e := range l {
-		b.WriteString(e.String())
+		b.WriteString(e.line(width))
 		b.WriteByte('\n')
 	}
 	return b.String()

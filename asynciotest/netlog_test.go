@@ -38,6 +38,21 @@ func eventful(t *testing.T, opts ...asynciotest.NetworkOption) *asynciotest.Netw
 		n.Heal(n.Outside(), server)
 		n.Hold(n.Outside(), server)
 		n.Release(n.Outside(), server)
+		before := n.Hash()
+		for _, change := range []func(){
+			func() { n.Reset(n.Outside(), server) },
+			func() { n.Forget(server, n.Outside()) },
+			func() { n.SetLink(server, n.Outside(), asynciotest.Link{Latency: asynciotest.Fixed(time.Second)}) },
+			func() { n.SetLinks(asynciotest.Link{}) },
+			func() { server.SetClock(time.Hour, 0) },
+		} {
+			change()
+			if now := n.Hash(); now == before {
+				t.Error("a fault makes no difference to the hash")
+			} else {
+				before = now
+			}
+		}
 		server.Restart()
 		return asyncio.Sleep(ctx, time.Second)
 	})
@@ -50,6 +65,8 @@ func TestNetworkLog(t *testing.T) {
 	for _, want := range []string{
 		"3ms  outside:", "-> <server>:7  connect (1ms)", "accept (1ms)", "data 6 B (1ms)", "end (1ms)", ":8  connect", "refuse",
 		"outside: cut & waiting", "outside -> <server>  cut", "connect lost", "heal", "hold", "release", "<server>  crash", "<server>  boot", "<server>  start",
+		"outside -> <server>  reset of all connections", "<server> -> outside  connections forgotten", "<server> -> outside  link changed", "outside: all links are changed",
+		"<server>: the clock is set, with a skew of 1h0m0s and a drift of 0\n",
 	} {
 		if !strings.Contains(text, want) {
 			t.Errorf("the log does not say %q", want)

@@ -67,7 +67,9 @@ type Network struct {
 	programs []*Program
 	acting   *process // whose turn it is; nil while events happen
 	busy     int      // programs that have a function running on another goroutine
-	hasty    bool     // the simulation has lost its patience with those
+	hasty    bool     // the simulation has lost its patience with those,
+
+	waitedInVain bool // and has done so at some time
 
 	log      fifo[LogEntry]
 	logLimit int
@@ -175,12 +177,13 @@ func (n *Network) Events() uint64 {
 // crash. Run ends the test with Fatal if there is an error: of main, or of a program
 // whose end nobody has waited for. When nothing can ever happen any more, that is an
 // asyncio.ErrDeadlock which names who waits for what. A panic of a program or of main is
-// an error, too, with its stack. Fatal is told the seed.
+// an error, too, with its stack. Fatal is told the seed, and so is the log of t if t has
+// failed otherwise meanwhile.
 //
 // What the loops of main and of programs log goes to the log of t, with the host, the
 // program and the virtual time, unless their options have a logger (asyncio.WithLogger).
 // That is where errors appear which nobody has retrieved, of tasks that nobody awaits for
-// instance, when a program ends or its host loses its power.
+// instance, when a program ends or its host loses its power. A panic among them fails t.
 //
 // A network can be run once. Run must be called from the goroutine of the test. main and
 // the mains of programs may use t.FailNow, which ends the test; in another task it fails
@@ -189,12 +192,19 @@ func (n *Network) Run(t testing.TB, main func(ctx context.Context) error, opts .
 	t.Helper()
 	n.logTo(t)
 	defer n.logTo(nil)
+	told := n.sim != nil || t.Failed()
+	defer func() {
+		if !told && t.Failed() {
+			t.Logf("asynciotest: the network had the seed %d", n.seed)
+		}
+	}()
 	err := n.Simulate(main, opts...)
 	switch {
 	case err == nil:
 	case n.sim != nil: // whose report tells the seed
 		t.Fatal(err)
 	default:
+		told = true
 		t.Fatal(fmt.Errorf("seed %d: %w", n.seed, err))
 	}
 }
@@ -223,6 +233,10 @@ func (n *Network) Simulate(main func(ctx context.Context) error, opts ...asyncio
 	n.running = true
 	runtime.LockOSThread()
 	defer runtime.UnlockOSThread()
+	if t := n.trial(); t != nil {
+		t.begins(n.Now)
+		defer t.ends()
+	}
 	n.thread.Store(int64(thread.ID()))
 	defer n.thread.Store(0)
 	p := n.outside.start("main", main, opts)
@@ -314,19 +328,24 @@ func (n *Network) happen(t *timer.Timer[event]) {
 	t.Owner.happen()
 }
 
-// How long the simulation stands still for functions of ToThread: at first, and, when
-// that was in vain, before each further event.
+// How long the simulation stands still for functions of ToThread: at first; when that was
+// in vain, before each further event; and when something has come in the end, for that is
+// how it goes with a function that itself waits for the network.
 const (
 	patience      = time.Second
 	shortPatience = 5 * time.Millisecond
+	lessPatience  = 50 * time.Millisecond
 )
 
 // awaitWorkers waits, in real time, for the functions that run on other goroutines. It
 // reports whether one has ended, or something else has come from outside.
 func (n *Network) awaitWorkers() bool {
 	d := patience
-	if n.hasty {
+	switch {
+	case n.hasty:
 		d = shortPatience
+	case n.waitedInVain:
+		d = lessPatience
 	}
 	late := time.NewTimer(d)
 	defer late.Stop()
@@ -335,7 +354,7 @@ func (n *Network) awaitWorkers() bool {
 		n.hasty = false
 		return true
 	case <-late.C:
-		n.hasty = true
+		n.hasty, n.waitedInVain = true, true
 		return false
 	}
 }
@@ -375,8 +394,12 @@ func (n *Network) endAll(why error) error {
 	for n.ready.len() > 0 {
 		n.ready.pop().queued = false
 	}
-	if t := n.trial(); t != nil && n.endless == nil {
-		t.remark(n.Now(), standstill)
+	if t := n.trial(); t != nil {
+		how := deadlocked
+		if n.endless != nil {
+			how = tooLong
+		}
+		t.remark(n.Now(), how)
 	}
 	var text strings.Builder
 	for _, p := range n.programs {

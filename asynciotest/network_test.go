@@ -332,6 +332,45 @@ func TestNetworkLosesPatience(t *testing.T) {
 	})
 }
 
+// A function that waits for the network itself costs a second once, not each time: the run
+// is not repeatable after that anyhow.
+func TestNetworkOfGoroutines(t *testing.T) {
+	leavesNothing(t)
+	n := asynciotest.NewNetwork(1)
+	n.Host("server").Go(func(ctx context.Context) error {
+		s, err := asyncio.StartServer(ctx, "tcp", ":7", returnAll, nil)
+		if err != nil {
+			return err
+		}
+		return s.ServeForever(ctx)
+	})
+	start := time.Now()
+	n.Run(t, func(ctx context.Context) error {
+		r, w, err := asyncio.OpenConnection(ctx, "tcp", "server:7", nil)
+		if err != nil {
+			return err
+		}
+		conn := asyncio.NetConn(ctx, r, w)
+		_, err = asyncio.ToThread(ctx, func(context.Context) (struct{}, error) {
+			defer conn.Close()
+			buffer := make([]byte, 1)
+			for i := range byte(8) {
+				if _, err := conn.Write([]byte{i}); err != nil {
+					return struct{}{}, err
+				}
+				if _, err := io.ReadFull(conn, buffer); err != nil || buffer[0] != i {
+					return struct{}{}, fmt.Errorf("the answer to %d is %d, %w", i, buffer[0], err)
+				}
+			}
+			return struct{}{}, nil
+		})
+		return err
+	})
+	if took := time.Since(start); took > 5*time.Second {
+		t.Errorf("it took %v", took)
+	}
+}
+
 func TestNetworkClocks(t *testing.T) {
 	leavesNothing(t)
 	n := asynciotest.NewNetwork(1)

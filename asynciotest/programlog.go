@@ -3,10 +3,8 @@
 package asynciotest
 
 import (
-	"fmt"
-	"log/slog"
+	"io"
 	"os"
-	"strings"
 	"testing"
 
 	"github.com/goasyncio/asyncio"
@@ -27,8 +25,7 @@ func (p *Program) logging() []asyncio.RunOption {
 	if n.test == nil {
 		return nil
 	}
-	handler := slog.NewTextHandler(programLog{p}, &slog.HandlerOptions{ReplaceAttr: withoutTime})
-	return []asyncio.RunOption{asyncio.WithLogger(slog.New(handler))}
+	return []asyncio.RunOption{asyncio.WithLogger(newLogger(programLog{p}, n.failTest))}
 }
 
 // A programLog writes lines to the log of the test. Any goroutine may do so.
@@ -41,10 +38,18 @@ func (l programLog) Write(line []byte) (int, error) {
 	if n.test == nil { // it is over: what is late still has to appear somewhere
 		return os.Stderr.Write(line)
 	}
-	text := strings.TrimSuffix(string(line), "\n")
-	e := LogEntry{Time: n.Now(), From: l.program.host, Kind: NoteTaken, Text: "(" + l.program.name + ") " + text}
-	if _, err := fmt.Fprintln(n.test.Output(), e); err != nil { // without a place, which would be here
+	e := LogEntry{Time: n.Now(), From: l.program.host, Kind: NoteTaken, Text: "(" + l.program.name + ") " + string(line)}
+	if _, err := io.WriteString(n.test.Output(), e.String()); err != nil {
 		return 0, err
 	}
 	return len(line), nil
+}
+
+// failTest fails the test that takes what loops log, if there is one.
+func (n *Network) failTest() {
+	n.testMu.Lock()
+	defer n.testMu.Unlock()
+	if n.test != nil {
+		n.test.Fail()
+	}
 }

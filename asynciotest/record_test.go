@@ -418,6 +418,7 @@ func TestReplayReportsDifferences(t *testing.T) {
 	for name, program := range map[string]struct {
 		main           func(ctx context.Context, run int) error
 		then, now, obj string
+		stack          string
 	}{
 		"time.Now": {
 			main: func(ctx context.Context, run int) error {
@@ -436,12 +437,14 @@ func TestReplayReportsDifferences(t *testing.T) {
 				return err
 			},
 			then: "a write of 26 bytes with the checksum", now: "a write of 26 bytes with the checksum", obj: "the connection to 127.0.0.1:",
+			stack: "asyncio.(*StreamWriter).Write(...)\n",
 		},
 		"another timer": {
 			main: func(ctx context.Context, run int) error {
 				return asyncio.Sleep(ctx, time.Duration(run)*time.Millisecond)
 			},
 			then: "a wait for something to happen", now: "a wait for something to happen: for",
+			stack: "The loop waits, and the tasks are:\n\t<Task main ",
 		},
 		"another connection": {
 			main: func(ctx context.Context, run int) error {
@@ -449,6 +452,7 @@ func TestReplayReportsDifferences(t *testing.T) {
 				return nil
 			},
 			then: "127.0.0.1:1 ", now: "127.0.0.1:2 ",
+			stack: "asyncio.OpenConnection(...)\n",
 		},
 		"another turn": {
 			main: func(ctx context.Context, run int) error {
@@ -500,6 +504,9 @@ func TestReplayReportsDifferences(t *testing.T) {
 			}
 			if d.Entry == 0 || !strings.Contains(err.Error(), "time.Now") || !strings.Contains(d.Stack, "record_test.go") && program.obj != "" {
 				t.Errorf("the report is %v", err)
+			}
+			if strings.Contains(d.Stack, "player") || strings.Contains(d.Stack, "runtime.") || !strings.Contains(d.Stack, program.stack) {
+				t.Errorf("the stack is not that of the program, with %q:\n%s", program.stack, d.Stack)
 			}
 		})
 	}

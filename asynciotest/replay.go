@@ -10,8 +10,8 @@ import (
 	"fmt"
 	"io"
 	"runtime"
-	"runtime/debug"
 	"slices"
+	"strings"
 	"sync"
 	"sync/atomic"
 	"time"
@@ -37,7 +37,7 @@ type Difference struct {
 	Object   string        // the connection, listener, socket, pipe or child process; empty if there is none
 	Recorded string        // what the program did then
 	Replayed string        // what it does now
-	Stack    string        // of what it does now
+	Stack    string        // of what it does now; if that is to wait, what its tasks wait for
 }
 
 // Error describes the difference in several lines.
@@ -78,7 +78,11 @@ func (d *Difference) Error() string {
 func Replay(r io.Reader, main func(ctx context.Context) error, opts ...asyncio.RunOption) error {
 	p := NewReplay(r)
 	checkProgram("Replay", main, opts)
-	err := asyncio.Run(context.Background(), main, append(slices.Clone(opts), WithReplay(p))...)
+	replayed := func(ctx context.Context) error {
+		p.loop = asyncio.RunningLoop(ctx)
+		return main(ctx)
+	}
+	err := asyncio.Run(context.Background(), replayed, append(slices.Clone(opts), WithReplay(p))...)
 	if p.Err() != nil {
 		return p.Err()
 	}
@@ -93,6 +97,7 @@ type Replaying struct {
 	err  atomic.Pointer[error]
 
 	mine func() bool
+	loop *asyncio.EventLoop // nil if it is not known
 
 	// Owned by the loop.
 	opened   bool
@@ -103,6 +108,7 @@ type Replaying struct {
 	failed   error
 	now      time.Duration
 	wall     int64
+	waits    bool // the loop does
 	offset   int
 	objects  []*replayed
 	lookups  map[uint64]func(seam.Answer)
@@ -191,11 +197,66 @@ func (p *player) differ(object *replayed, recorded, now string) {
 	if p.failed != nil {
 		return
 	}
-	d := &Difference{Entry: p.entries, Time: p.now, Recorded: recorded, Replayed: now, Stack: string(debug.Stack())}
+	d := &Difference{Entry: p.entries, Time: p.now, Recorded: recorded, Replayed: now, Stack: stackOfProgram()}
+	if p.waits && p.loop != nil {
+		d.Stack = "The loop waits, and the tasks are:" + tasksOf(p.loop) + "\n"
+	}
 	if object != nil {
 		d.Object = object.name
 	}
 	p.fail(d)
+}
+
+// stackOfProgram returns the stack of this goroutine, as far as it is the program's, from the
+// call to the library on.
+func stackOfProgram() string {
+	pcs := make([]uintptr, 256)
+	frames := runtime.CallersFrames(pcs[:runtime.Callers(2, pcs)])
+	var all []runtime.Frame
+	first, last := -1, 0
+	for {
+		f, more := frames.Next()
+		if !strings.HasPrefix(f.Function, ownPrefix+"(*player)") {
+			if !isLibrary(f.Function) {
+				if first < 0 {
+					first = max(0, len(all)-1)
+				}
+				last = len(all)
+			}
+			all = append(all, f)
+		}
+		if !more {
+			break
+		}
+	}
+	if first < 0 { // the loop does it by itself
+		first, last = 0, len(all)-1
+	}
+	var b strings.Builder
+	for _, f := range all[first : last+1] {
+		fmt.Fprintf(&b, "%s(...)\n\t%s:%d\n", f.Function, f.File, f.Line)
+	}
+	return b.String()
+}
+
+// isLibrary reports whether a function is one of this module that programs do not have, or
+// one that runs a coroutine or a test.
+func isLibrary(function string) bool {
+	for _, prefix := range []string{ownPrefix, rootPrefix, internalPrefix, "iter.", "runtime.", "testing."} {
+		if strings.HasPrefix(function, prefix) {
+			return true
+		}
+	}
+	return false
+}
+
+// tasksOf lists the tasks of a loop, one a line.
+func tasksOf(loop *asyncio.EventLoop) string {
+	text := ""
+	for _, task := range loop.AllTasks() {
+		text += fmt.Sprintf("\n\t%v", task)
+	}
+	return text
 }
 
 // fill makes sure that there are bytes in the block, and reports whether there are.
@@ -423,6 +484,8 @@ func (c *replayedClock) Wait(d time.Duration, external bool, _ func(time.Duratio
 	if p.failed != nil {
 		return p.windDown(d, external)
 	}
+	p.waits = true
+	defer func() { p.waits = false }()
 	if p.entry(opWait, nil, waitText(d)) {
 		if then := time.Duration(p.i()); then != d && p.failed == nil {
 			p.differ(nil, "a wait for something to happen: "+waitText(then), "a wait for something to happen: "+waitText(d))

@@ -17,17 +17,18 @@ import (
 type replayed struct {
 	p    *player
 	h    seam.Handler
-	name string // for messages
+	what string // for messages,
+	name string // with its number
 }
 
-// make takes the end of an entry that makes an object called name, and adds o to the
-// others unless there is an error.
-func (p *player) make(o *replayed, name string, h seam.Handler) error {
+// make takes the end of an entry that makes what is said, and adds o to the others unless
+// there is an error.
+func (p *player) make(o *replayed, what string, h seam.Handler) error {
 	if err := p.error(); err != nil {
 		return err
 	}
 	p.objects = append(p.objects, o)
-	o.p, o.h, o.name = p, h, fmt.Sprintf("%s (%d)", name, len(p.objects))
+	o.p, o.h, o.what, o.name = p, h, what, fmt.Sprintf("%s (%d)", what, len(p.objects))
 	return nil
 }
 
@@ -212,7 +213,7 @@ func (l *replayedListener) Start() error { return l.p.done(opStart, &l.replayed)
 func (l *replayedListener) Accept() (seam.AcceptedConn, error) {
 	l.p.entry(opAccept, &l.replayed, "")
 	c := new(replayedConn)
-	if err := l.p.make(&c.replayed, "a connection accepted by "+l.name, nil); err != nil {
+	if err := l.p.make(&c.replayed, "a connection accepted by "+l.what, nil); err != nil {
 		return nil, err
 	}
 	return c, nil

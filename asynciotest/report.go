@@ -7,7 +7,6 @@ import (
 	"slices"
 	"strings"
 	"testing"
-	"time"
 )
 
 // explain finds the simplest way to the failure of o and describes it.
@@ -18,25 +17,25 @@ func (e *exploration) explain(o *outcome) string {
 	}
 	again := e.run(o.seed, &trial{picker: o.trial.made.replay()})
 	if !again.failed {
-		return fmt.Sprintf("asynciotest: seed %d fails, but not always\n%s%s", o.seed, indent(o.log),
+		return fmt.Sprintf("asynciotest: seed %d fails, but not always\n%s%s", o.seed, indent(shorten(o.log)),
 			indent(e.indeterminate(o.seed, e.difference(o))))
 	}
 	simplest, runs := e.shrink(again)
 	told := e.run(o.seed, &trial{picker: simplest.trial.made.replay(), explain: true, leave: simplest.trial.left()})
-	if !told.failed { // debug mode makes a difference to it
+	if !told.like(simplest) { // debug mode makes a difference to it
 		told = e.run(o.seed, &trial{picker: simplest.trial.made.replay(), record: true})
 	}
 	short := runName{o.seed, true, told.trial.made}
 
 	var b strings.Builder
 	if told.loops == 0 {
-		fmt.Fprintf(&b, "asynciotest: seed %d fails\n%s", o.seed, indent(told.log))
+		fmt.Fprintf(&b, "asynciotest: seed %d fails\n%s", o.seed, indent(shorten(told.log)))
 		b.WriteString("No schedule was explored: this run calls neither Sim.Run nor the Run of a Sim.Network, and its seed alone decides.\n")
 		fmt.Fprintf(&b, "To repeat this run:\n    %s", command(e.t.Name(), runName{seed: o.seed}))
 		return b.String()
 	}
 	fmt.Fprintf(&b, "asynciotest: seed %d fails (%s)\n", o.seed, e.strategy())
-	b.WriteString(indent(told.log))
+	b.WriteString(indent(shorten(told.log)))
 	switch n := len(told.trial.made); {
 	case n == 0:
 		fmt.Fprintf(&b, "It fails first come, first served: no particular schedule is needed.\n")
@@ -73,14 +72,32 @@ func indent(text string) string {
 	return b.String()
 }
 
-// What a report shows of a long schedule: the steps around each deviation, and the
-// last ones.
+// What a report shows of a long schedule: the steps around each deviation, those before
+// the first failure, and the last ones.
 const (
 	whole      = 60
 	wholeOfNet = 200 // if there are hosts, which take more steps to get somewhere
 	around     = 4
 	ending     = 12
+
+	mostFailures  = 10 // of the test
+	mostMeanwhile = 60 // notes and faults in steps that are not shown
 )
+
+// What a report shows of the log of a run: so many lines at its beginning, and as many at
+// its end.
+const mostLines = 100
+
+// shorten leaves the middle of a long log out.
+func shorten(log string) string {
+	lines := slices.Collect(strings.Lines(log))
+	left := len(lines) - 2*mostLines
+	if left <= 1 {
+		return log
+	}
+	return strings.Join(lines[:mostLines], "") +
+		fmt.Sprintf("... %s (the run that is repeated tells all)\n", plural(left, "line")) + strings.Join(lines[mostLines+left:], "")
+}
 
 // lastPart is how many of its last steps are remembered of a run that is to be explained:
 // many more than are shown, for a clean-up may come after them.
@@ -90,6 +107,9 @@ const lastPart = 20_000
 // would take long, if they are a million.
 func (t *trial) left() func(step int) bool {
 	near := make(map[int]bool)
+	for step := t.failedAt - around; t.failedAt > 0 && step <= t.failedAt+1; step++ {
+		near[step] = true
+	}
 	for _, d := range t.made {
 		for step := d.step - around; step <= d.step+around; step++ {
 			near[step] = true
@@ -129,6 +149,9 @@ func (t *trial) table() string {
 		show(d.step-1-around, d.step+around)
 		shown[d.step-1] = true
 	}
+	if t.failedAt > 0 {
+		show(t.failedAt-around, t.failedAt+1)
+	}
 	// Of many steps that are alike, the first and the last are shown.
 	again := func(i int) bool { return i > 0 && t.events[i] == t.events[i-1] && !deviates[i] }
 	for first := 0; first < last; {
@@ -146,20 +169,47 @@ func (t *trial) table() string {
 	if inNet {
 		width = 13
 	}
-	hidden := 0
+	line := func(r remark) {
+		if r.story == NoteTaken {
+			r.text = firstLine(r.text)
+		}
+		fmt.Fprintf(&b, "           %-*v %s\n", width, r.at, r.text)
+	}
+	hidden, failures := 0, 0
+	var meanwhile []remark // in the steps that are hidden
 	skip := func(i int) {
 		if hidden > 0 {
-			fmt.Fprintf(&b, "           ... %s%s\n", plural(hidden, "step"), t.sort(i-hidden, i, again))
-			hidden = 0
+			fmt.Fprintf(&b, "           ... %s%s", plural(hidden, "step"), t.sort(i-hidden, i, again))
+			if n := len(meanwhile) - mostMeanwhile; n > 0 {
+				fmt.Fprintf(&b, ", in which there were %s, and then", plural(n, "other event"))
+				meanwhile = meanwhile[n:]
+			} else if n > -mostMeanwhile {
+				b.WriteString(", and meanwhile")
+			}
+			b.WriteByte('\n')
 		}
+		for _, r := range meanwhile {
+			line(r)
+		}
+		hidden, meanwhile = 0, nil
 	}
 	remarks := func(i int) {
 		for ; len(said) > 0 && said[0].after <= i; said = said[1:] {
-			if said[0].ofNet && (hidden > 0 || i < len(shown) && !shown[i]) {
+			r := said[0]
+			away := hidden > 0 || i < len(shown) && !shown[i]
+			switch {
+			case r.fails:
+				if failures++; failures > mostFailures {
+					continue
+				}
+			case away && r.story != 0:
+				meanwhile = append(meanwhile, r)
+				continue
+			case away && (r.ofNet || r.ofTest):
 				continue
 			}
 			skip(i)
-			fmt.Fprintf(&b, "           %-*v %s\n", width, said[0].at, said[0].text)
+			line(r)
 		}
 	}
 	for i, e := range t.events {
@@ -198,140 +248,6 @@ func (t *trial) sort(from, to int, again func(i int) bool) string {
 		}
 	}
 	return " like it"
-}
-
-// What shrinking may cost.
-const (
-	shrinkRuns = 2000
-	shrinkTime = 20 * time.Second
-)
-
-// A shrinking looks for a smaller set of decisions that still fails: delta debugging
-// (Zeller and Hildebrandt, "Simplifying and Isolating Failure-Inducing Input"), towards
-// first come, first served.
-type shrinking struct {
-	e        *exploration
-	best     *outcome
-	runs     int
-	deadline time.Time
-}
-
-// shrink returns the simplest failure that it has found on the way from o, and in how
-// many runs.
-func (e *exploration) shrink(o *outcome) (*outcome, int) {
-	s := &shrinking{e: e, best: o, deadline: time.Now().Add(shrinkTime)}
-	s.cut()
-	for before := (*outcome)(nil); s.best != before && !s.over(); {
-		before = s.best
-		for chunk := len(s.best.trial.made); chunk > 0; chunk /= 2 {
-			s.remove(chunk)
-		}
-		s.putOff()
-	}
-	s.lower()
-	s.search()
-	return s.best, s.runs
-}
-
-// search looks for a failure with one or two deviations, if there are more so far.
-func (s *shrinking) search() {
-	const most = 1000
-	none := &trial{picker: firstCome{}, measure: true}
-	s.e.run(s.best.seed, none)
-	level := []*trial{none}
-	for depth := 1; depth <= 2 && depth < len(s.best.trial.made) && !s.over(); depth++ {
-		longer := extend(level, most)
-		level = make([]*trial, len(longer))
-		failure := s.e.parallel(len(longer), func(i int) *outcome {
-			level[i] = &trial{picker: longer[i].replay(), measure: true}
-			if time.Now().After(s.deadline) {
-				return &outcome{}
-			}
-			return s.e.run(s.best.seed, level[i])
-		})
-		s.runs += len(longer)
-		if failure != nil {
-			s.best = failure
-			return
-		}
-	}
-}
-
-func (s *shrinking) over() bool { return s.runs >= shrinkRuns || time.Now().After(s.deadline) }
-
-// try adopts d if it fails and is simpler.
-func (s *shrinking) try(d decisions) bool {
-	if s.over() {
-		return false
-	}
-	s.runs++
-	o := s.e.run(s.best.seed, &trial{picker: d.replay()})
-	if !o.failed || !o.trial.made.simpler(s.best.trial.made) {
-		return false
-	}
-	s.best = o
-	return true
-}
-
-// simpler reports whether d has fewer decisions than other, or as many but smaller
-// ones.
-func (d decisions) simpler(other decisions) bool {
-	if len(d) != len(other) {
-		return len(d) < len(other)
-	}
-	weigh := func(d decisions) (sum int) {
-		for _, one := range d {
-			sum += max(one.choice, 1)
-		}
-		return sum
-	}
-	return weigh(d) < weigh(other)
-}
-
-// cut tries to put off one callback instead of all the decisions from some step on.
-func (s *shrinking) cut() {
-	made := s.best.trial.made
-	for i := range made {
-		if s.try(append(made[:i:i], decision{made[i].step, putOff})) {
-			return
-		}
-	}
-}
-
-// putOff tries to put off one callback instead of several decisions in a row.
-func (s *shrinking) putOff() {
-	for i := 0; i < len(s.best.trial.made); i++ {
-		made := s.best.trial.made
-		for j := len(made); j >= i+2; j-- {
-			if s.try(slices.Concat(made[:i], decisions{{made[i].step, putOff}}, made[j:])) {
-				break
-			}
-		}
-	}
-}
-
-// remove tries to do without chunk decisions at a time, the last ones first.
-func (s *shrinking) remove(chunk int) {
-	for end := len(s.best.trial.made); end > 0; {
-		made := s.best.trial.made
-		end = min(end, len(made))
-		start := max(0, end-chunk)
-		s.try(slices.Concat(made[:start], made[end:]))
-		end = start
-	}
-}
-
-// lower tries smaller choices.
-func (s *shrinking) lower() {
-	for i := 0; i < len(s.best.trial.made); i++ {
-		for choice := 1; i < len(s.best.trial.made) && choice < s.best.trial.made[i].choice; choice++ {
-			d := slices.Clone(s.best.trial.made)
-			d[i].choice = choice
-			if s.try(d) {
-				break
-			}
-		}
-	}
 }
 
 // repeat runs one run, and says how it has gone.
@@ -383,7 +299,7 @@ func CheckDeterminism(t testing.TB, f func(t testing.TB, sim *Sim), opts ...Expl
 	case o.differs != "":
 		t.Fatal(e.indeterminate(seed, o.differs))
 	case o.failed:
-		t.Fatalf("asynciotest: seed %d fails\n%s", seed, indent(o.log))
+		t.Fatalf("asynciotest: seed %d fails\n%s", seed, indent(shorten(o.log)))
 	case !e.ran.Load() && e.kept.Load():
 		t.Fatal("asynciotest: CheckDeterminism: nothing is checked: the function calls neither Sim.Run nor the Run of a Sim.Network")
 	}
@@ -394,7 +310,7 @@ func CheckDeterminism(t testing.TB, f func(t testing.TB, sim *Sim), opts ...Expl
 func (e *exploration) difference(o *outcome) string {
 	again := e.runTwice(o.seed, false, o.trial.made.replay)
 	if again.differs == "" {
-		return "The runs after it have all gone one way."
+		return "The runs after it have all gone one way.\n"
 	}
 	return again.differs
 }
@@ -447,6 +363,7 @@ func (t *trial) way() []string {
 func (e *exploration) indeterminate(seed uint64, differs string) string {
 	return fmt.Sprintf(`asynciotest: the program is not deterministic: seed %d takes different courses
 %sUsual causes: ranging over a map; select with several ready cases; the functions of
-math/rand (use asyncio.Rand or Sim.Rand); time.Now (use asyncio.Now); goroutines and
-ToThread; real sockets; variables that a run leaves changed for the next.`, seed, differs)
+math/rand (use asyncio.Rand or Sim.Rand); time.Now (use asyncio.Now); goroutines, and
+ToThread with Sim.Run (on a Sim.Network its functions take no time); real sockets;
+variables that a run leaves changed for the next.`, seed, differs)
 }

@@ -4,7 +4,6 @@ package asynciotest
 
 import (
 	"context"
-	"log/slog"
 	"os"
 	"sync"
 	"testing"
@@ -19,7 +18,8 @@ import (
 // ends the test, in another task it fails that task.
 //
 // What the loop logs, errors that nobody has looked at for instance, goes to the log of
-// the test. Options come after WithVirtualClock and that logger, so that they may
+// the test. A panic that would only be logged fails the test: of a task that nobody awaits,
+// of a callback, of the handler of a connection. Options come after WithVirtualClock and that logger, so that they may
 // replace them. The clock's limit is that of StepLimit, 20 million: main, or what it
 // waits for, is then taken for a loop without an end. WithVirtualClock(StepLimit(n))
 // sets another one. Run panics if main or an option is nil.
@@ -28,8 +28,7 @@ func Run(t testing.TB, main func(ctx context.Context) error, opts ...asyncio.Run
 	checkProgram("Run", main, opts)
 	log := &testLog{t: t}
 	defer log.end()
-	logger := slog.New(slog.NewTextHandler(log, &slog.HandlerOptions{ReplaceAttr: withoutTime}))
-	opts = append([]asyncio.RunOption{WithVirtualClock(StepLimit(ofOne.steps)), asyncio.WithLogger(logger)}, opts...)
+	opts = append([]asyncio.RunOption{WithVirtualClock(StepLimit(ofOne.steps)), asyncio.WithLogger(newLogger(log, log.fail))}, opts...)
 	if err := asyncio.Run(context.Background(), main, opts...); err != nil {
 		t.Fatal(err)
 	}
@@ -48,6 +47,14 @@ func (l *testLog) Write(p []byte) (int, error) {
 		return os.Stderr.Write(p)
 	}
 	return l.t.Output().Write(p)
+}
+
+func (l *testLog) fail() {
+	l.mu.Lock()
+	defer l.mu.Unlock()
+	if l.t != nil {
+		l.t.Fail()
+	}
 }
 
 func (l *testLog) end() {

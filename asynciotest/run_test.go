@@ -24,6 +24,8 @@ func (r *recorder) Helper() {}
 
 func (r *recorder) Name() string { return "recorded" }
 
+func (r *recorder) Failed() bool { return r.fatal != nil }
+
 func (r *recorder) Fatal(args ...any) {
 	r.fatal = args
 	runtime.Goexit()

@@ -53,6 +53,9 @@ func newSchedule(t *trial) *schedule {
 // Next implements seam.Order.
 func (s *schedule) Next(q seam.Queue) int {
 	t := s.trial
+	if s.queue == nil && s.process == nil {
+		t.begins(func() time.Duration { return s.now })
+	}
 	s.queue, s.now = q, q.Now()
 	s.takeIn(s.last)
 	s.findReady()
@@ -100,7 +103,10 @@ func (s *schedule) mayGoOn() bool {
 	}
 	if t.endless == nil {
 		if why := t.limits.exceeded(t.steps, s.now); why != nil {
-			t.end(why, s.waiting)
+			if t.end(why, s.waiting); t.endless != nil {
+				t.remark(s.now, tooLong)
+				s.closing = true
+			}
 			return false
 		}
 	}
@@ -148,16 +154,19 @@ func (s *schedule) Suspends(task any) {
 	}
 }
 
+// What a report says of how a run has ended.
+const (
+	deadlocked = "deadlock: every task waits, and nothing is left that could wake one"
+	tooLong    = "it goes on for too long: all tasks are cancelled"
+)
+
 // Idles implements seam.Chronicle.
 func (s *schedule) Idles() {
-	if s.process == nil { // else the network says it, once
-		s.trial.remark(s.now, standstill)
-	}
 	s.closing = true
+	if s.process == nil { // a network says it once for all
+		s.trial.remark(s.now, deadlocked)
+	}
 }
-
-// standstill is what a report says where nothing can happen any more.
-const standstill = "deadlock: every task waits, and nothing is left that could wake one"
 
 // Closes implements seam.Chronicle.
 func (s *schedule) Closes() {
@@ -206,7 +215,7 @@ type callbackRun struct {
 	// What follows is known in a run that is to be reported.
 	where   string // where the task goes on
 	instead string // what else would have run, if this deviates
-	vain    bool   // after a deadlock, when the tasks are only cancelled
+	vain    bool   // after a deadlock or a limit, when the tasks are only cancelled
 }
 
 // String is what the courses of two runs are compared by.

@@ -157,19 +157,25 @@ func command(test string, run fmt.Stringer) string {
 		pattern = append(pattern, "^"+regexp.QuoteMeta(part)+"$")
 	}
 	tags, pkg := built()
-	return fmt.Sprintf("go test %s-run '%s' %s-args -%s=%v", tags, strings.Join(pattern, "/"), pkg, seedFlagName, run)
+	return fmt.Sprintf("go test %s-run %s %s-args -%s=%v", tags, quoted(strings.Join(pattern, "/")), pkg, seedFlagName, run)
 }
 
+// quoted is text as one word of a shell.
+func quoted(text string) string { return "'" + strings.ReplaceAll(text, "'", `'\''`) + "'" }
+
 // built returns what the command has to have so that it builds the same test binary:
-// "-tags=a,b " if it has tags, and "example.com/package ".
+// "-tags=a,b " if it has tags, "-race ", and "example.com/package ".
 func built() (tags, pkg string) {
 	info, ok := debug.ReadBuildInfo()
 	if !ok {
 		return "", ""
 	}
 	for _, s := range info.Settings {
-		if s.Key == "-tags" && s.Value != "" {
-			tags = "-tags=" + s.Value + " "
+		switch {
+		case s.Key == "-tags" && s.Value != "":
+			tags += "-tags=" + s.Value + " "
+		case s.Key == "-race" && s.Value == "true": // it is a tag, too
+			tags += "-race "
 		}
 	}
 	pkg = strings.TrimSuffix(info.Path, ".test")

@@ -44,8 +44,8 @@ type priorities struct {
 	turns   int // and how many in a row although others were ready
 }
 
-// enough is how many turns in a row one task gets while others are ready. A task
-// that polls would otherwise never let them do what it waits for.
+// enough is how many turns one task gets while others are put off, or in a row while
+// others are ready. A task that polls would otherwise never let them do what it waits for.
 const enough = 100
 
 func newPriorities(rng *rand.Rand, depth, steps int) *priorities {
@@ -86,7 +86,7 @@ func (p *priorities) highest(ready []candidate) int {
 
 // A decision is one that is not first come, first served: the candidate of that
 // number has its turn at a step; or the one whose turn it is is put off until nothing
-// else is ready.
+// else is ready, or until another one has had enough turns.
 type decision struct{ step, choice int }
 
 // putOff is a decision's choice: it stands for many.
@@ -104,7 +104,7 @@ type decisions []decision
 
 // replay makes decisions, and serves who came first otherwise.
 func (d decisions) replay() picker {
-	r := &repetition{at: make(map[int]int, len(d)), off: make(map[any]bool)}
+	r := &repetition{decisions: d, at: make(map[int]int, len(d)), off: make(map[any]bool), turns: make(map[any]int)}
 	for _, one := range d {
 		r.at[one.step] = one.choice
 	}
@@ -112,8 +112,11 @@ func (d decisions) replay() picker {
 }
 
 type repetition struct {
-	at  map[int]int
-	off map[any]bool // the lanes that are put off
+	decisions decisions
+
+	at    map[int]int
+	off   map[any]bool // the lanes that are put off,
+	turns map[any]int  // and how many turns the others have had since
 }
 
 func (r *repetition) pick(step int, ready []candidate) (turn, deviation int) {
@@ -122,6 +125,7 @@ func (r *repetition) pick(step int, ready []candidate) (turn, deviation int) {
 	case choice == putOff:
 		if other := r.next(ready, turn+1); other > turn {
 			r.off[ready[turn].lane] = true
+			clear(r.turns)
 			turn, deviation = other, putOff
 		}
 	case choice > 0:
@@ -129,8 +133,18 @@ func (r *repetition) pick(step int, ready []candidate) (turn, deviation int) {
 			turn, deviation = choice, choice
 		}
 	}
-	delete(r.off, ready[turn].lane)
+	r.had(ready[turn].lane)
 	return turn, deviation
+}
+
+// had takes down that a lane has a turn.
+func (r *repetition) had(lane any) {
+	if delete(r.off, lane); len(r.off) == 0 {
+		return
+	}
+	if r.turns[lane]++; r.turns[lane] == enough {
+		clear(r.off)
+	}
 }
 
 // ran is told that nothing else was ready: who was put off until then has had its turn.

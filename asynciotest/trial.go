@@ -1,26 +1,24 @@
-// Trials: one run of a function under test, and the testing.TB that it is given.
+// Trials: one run of a function under test.
 
 package asynciotest
 
 import (
-	"bytes"
 	"cmp"
 	"context"
 	"fmt"
 	"hash/maphash"
-	"io"
-	"log/slog"
 	"math/rand/v2"
+	"os"
 	"reflect"
 	"runtime"
-	"runtime/debug"
 	"strings"
-	"sync"
+	"sync/atomic"
 	"testing"
 	"time"
 
 	"github.com/goasyncio/asyncio"
 	"github.com/goasyncio/asyncio/internal/seam"
+	"github.com/goasyncio/asyncio/internal/thread"
 )
 
 // A Sim is one simulated run of a program: what differs from run to run is decided
@@ -42,10 +40,11 @@ type Sim struct {
 
 // Run runs main as asyncio.Run does, with a virtual clock (see WithVirtualClock) and
 // random numbers (asyncio.Rand) that depend on the seed, on the schedule that is
-// being explored. What the loop logs becomes part of the log of the test. It returns
-// the error of asyncio.Run: the one that main returns, asyncio.ErrDeadlock, or
-// ErrEndless. It may be called several times, each with a loop of its own, from
-// the goroutine that called the function under test.
+// being explored. What the loop logs becomes part of the log of the test; a panic that
+// would only be logged fails it, as with the function Run. It returns the error of
+// asyncio.Run: the one that main returns, asyncio.ErrDeadlock, or ErrEndless. It may be
+// called several times, each with a loop of its own, from the goroutine that called the
+// function under test.
 //
 // Options come after those of the simulation, so that they may replace them. Run panics
 // if main or an option is nil.
@@ -62,25 +61,18 @@ func (s *Sim) Run(main func(ctx context.Context) error, opts ...asyncio.RunOptio
 			NewRandom: func() seam.Random { return rng },
 			NewOrder:  func() seam.Order { return newSchedule(t) },
 		}).(asyncio.LoopOption),
-		asyncio.WithLogger(slog.New(slog.NewTextHandler(loopLog{s.t}, &slog.HandlerOptions{ReplaceAttr: withoutTime}))),
+		asyncio.WithLogger(newLogger(loopLog{s.t}, s.t.Fail)),
 	}
 	all = append(all, opts...)
 	if t.explain {
 		all = append(all, asyncio.WithDebug(true))
 	}
+	defer t.ends()
 	err := caught(main, all)
 	if t.endless != nil {
 		return t.endless
 	}
 	return err
-}
-
-// withoutTime leaves the time of day out of a log.
-func withoutTime(groups []string, a slog.Attr) slog.Attr {
-	if len(groups) == 0 && a.Key == slog.TimeKey {
-		return slog.Attr{}
-	}
-	return a
 }
 
 // A trial is what the schedules of one run share.
@@ -95,6 +87,7 @@ type trial struct {
 	measure bool                // widths and course
 
 	steps   int
+	choice  bool     // there were several candidates at a step
 	endless error    // why the run is over; nil if it is within its limits
 	overrun *overrun // of endless
 	made    decisions
@@ -102,6 +95,10 @@ type trial struct {
 	course  maphash.Hash // of who had the turns
 	events  []callbackRun
 	said    []remark
+
+	thread   atomic.Int64         // of the loops that run now; 0 if none does
+	clock    func() time.Duration // theirs
+	failedAt int                  // the step before the first failure that one of them has said; 0 if none has
 
 	stubborn map[asyncio.AnyTask]*defiance
 }
@@ -160,6 +157,7 @@ type source interface {
 // turn, and takes that down.
 func (t *trial) decide(ready []candidate, from source) (turn int) {
 	t.steps++
+	t.choice = t.choice || len(ready) > 1
 	deviation := 0
 	if from.mayGoOn() {
 		turn, deviation = t.picker.pick(t.steps, ready)
@@ -196,8 +194,44 @@ func (t *trial) decide(ready []candidate, from source) (turn int) {
 // remark takes down what stands between two steps.
 func (t *trial) remark(now time.Duration, text string) {
 	if t.explain {
-		t.said = append(t.said, remark{len(t.events), now, text, false})
+		t.said = append(t.said, remark{after: len(t.events), at: now, text: text})
 	}
+}
+
+// begins notes that a loop runs on this thread, by that clock.
+func (t *trial) begins(clock func() time.Duration) {
+	t.thread.Store(int64(thread.ID()))
+	t.clock = clock
+}
+
+// ends notes that no loop runs any more.
+func (t *trial) ends() { t.thread.Store(0) }
+
+// hear takes down what the test says while a loop runs, if a task or a callback of that says
+// it.
+func (t *trial) hear(text string, failure bool) {
+	if home := t.thread.Load(); home == 0 || home != int64(thread.ID()) {
+		return
+	}
+	if failure && t.failedAt == 0 {
+		t.failedAt = t.steps
+	}
+	if t.explain && (failure || !t.leaves(t.steps+1)) {
+		t.said = append(t.said, remark{after: len(t.events), at: t.clock(), text: firstLine(text), ofTest: true, fails: failure})
+	}
+}
+
+// firstLine returns the beginning of a text that may have many lines.
+func firstLine(text string) string {
+	const most = 120
+	line, rest, _ := strings.Cut(strings.TrimSpace(text), "\n")
+	if len(line) > most {
+		line, rest = strings.ToValidUTF8(line[:most], ""), "more"
+	}
+	if rest != "" {
+		line += " ..."
+	}
+	return line
 }
 
 // end ends a run that goes on for too long: it cancels all tasks. If there is none at hand,
@@ -240,32 +274,26 @@ type outcome struct {
 	failed  bool
 	skipped bool
 	log     string
+	place   string // of the code that has failed first; empty if that is unknown
 	differs string // how a second run has differed, if it has
 }
 
-// A trialT is the testing.TB of one trial. It embeds the one of the test for its
-// private method and for what all trials may share.
-type trialT struct {
-	testing.TB
-	name    string
-	context context.Context
-	cancel  context.CancelFunc
-
-	mu       sync.Mutex
-	log      bytes.Buffer
-	failed   bool
-	skipped  bool
-	cleanups []func()
-	helpers  map[string]bool // functions that have called Helper
+// like reports whether two runs fail in the same way, as far as that can be told.
+func (o *outcome) like(other *outcome) bool {
+	return o.failed == other.failed && o.place == other.place && (o.trial.endless != nil) == (other.trial.endless != nil)
 }
 
 // perform runs f once on a goroutine of its own and waits for its end.
 func perform(outer testing.TB, seed uint64, t *trial, f func(testing.TB, *Sim)) *outcome {
-	tt := &trialT{TB: outer, name: outer.Name()}
+	tt := &trialT{TB: outer, name: outer.Name(), trial: t}
 	t.tb = tt
 	tt.context, tt.cancel = context.WithCancel(context.Background())
 	sim := &Sim{Seed: seed, Rand: rand.New(rand.NewPCG(seed, 0)), trial: t, t: tt}
 	ended := make(chan struct{})
+	alarm := time.AfterFunc(atMost(outer, slowRun), func() {
+		fmt.Fprintf(os.Stderr, "asynciotest: this run goes on and on; if it hangs, a task does not await: %s\n", command(outer.Name(), t.nameOf(seed)))
+	})
+	defer alarm.Stop()
 	go func() {
 		defer close(ended)
 		defer tt.cleanUp()
@@ -288,180 +316,35 @@ func perform(outer testing.TB, seed uint64, t *trial, f func(testing.TB, *Sim)) 
 		}
 	}()
 	<-ended
-	return &outcome{seed: seed, trial: t, loops: sim.runs, failed: tt.failed, skipped: tt.skipped, log: tt.log.String()}
+	tt.mu.Lock() // goroutines that the run has left behind may still speak
+	defer tt.mu.Unlock()
+	return &outcome{seed: seed, trial: t, loops: sim.runs, failed: tt.failed, skipped: tt.skipped, log: tt.log.String(), place: tt.place}
 }
 
-// guard calls f and takes a panic for a failure.
-func (t *trialT) guard(f func()) {
-	defer func() {
-		if p := recover(); p != nil {
-			t.Fail()
-			t.write(fmt.Sprintf("panic: %v\n%s", p, debug.Stack()))
-		}
-	}()
-	f()
-}
+// slowRun is how long a run may take until somebody is told: if go test ends the process, it
+// does not say which run that was.
+var slowRun = time.Minute
 
-// cleanUp calls the functions of Cleanup, the last one first. One that calls FailNow
-// ends nothing but itself.
-func (t *trialT) cleanUp() {
-	t.cancel()
-	for {
-		t.mu.Lock()
-		n := len(t.cleanups)
-		if n == 0 {
-			t.mu.Unlock()
-			return
+// atMost returns d, or half of what is left until the time limit of the test, but no less
+// than a second.
+func atMost(t testing.TB, d time.Duration) time.Duration {
+	if limited, ok := t.(interface{ Deadline() (time.Time, bool) }); ok {
+		if end, ok := limited.Deadline(); ok {
+			return min(d, max(time.Until(end)/2, time.Second))
 		}
-		f := t.cleanups[n-1]
-		t.cleanups = t.cleanups[:n-1]
-		t.mu.Unlock()
-		ended := make(chan struct{})
-		go func() {
-			defer close(ended)
-			t.guard(f)
-		}()
-		<-ended
 	}
+	return d
 }
 
-func (t *trialT) write(text string) {
-	t.mu.Lock()
-	defer t.mu.Unlock()
-	t.log.WriteString(strings.TrimSuffix(text, "\n") + "\n")
-}
-
-// say logs text with the place of the test's code that says it: helpers and this
-// package are left out. What this package says in a function of Cleanup has no place.
-func (t *trialT) say(text string) {
-	pcs := make([]uintptr, 16)
-	frames := runtime.CallersFrames(pcs[:runtime.Callers(3, pcs)])
-	for {
-		f, more := frames.Next()
-		if more && (strings.HasPrefix(f.Function, ownPrefix) || t.isHelper(f.Function)) {
-			continue
-		}
-		if strings.HasPrefix(f.Function, "runtime.") {
-			t.write(text)
-		} else {
-			t.write(fmt.Sprintf("%s:%d: %s", base(f.File), f.Line, text))
-		}
-		return
+// nameOf names the run.
+func (t *trial) nameOf(seed uint64) fmt.Stringer {
+	if t.fault != nil && t.fault.k > 0 {
+		return t.fault.faultName
 	}
-}
-
-func (t *trialT) Helper() {
-	var pc [1]uintptr
-	runtime.Callers(2, pc[:])
-	caller, _ := runtime.CallersFrames(pc[:]).Next()
-	t.mu.Lock()
-	defer t.mu.Unlock()
-	if t.helpers == nil {
-		t.helpers = make(map[string]bool)
+	if r, ok := t.picker.(*repetition); ok {
+		return runName{seed, true, r.decisions}
 	}
-	t.helpers[caller.Function] = true
-}
-
-func (t *trialT) isHelper(function string) bool {
-	t.mu.Lock()
-	defer t.mu.Unlock()
-	return t.helpers[function]
-}
-
-func (t *trialT) Name() string { return t.name }
-
-func (t *trialT) Context() context.Context { return t.context }
-
-func (t *trialT) Log(args ...any) { t.say(fmt.Sprintln(args...)) }
-
-func (t *trialT) Logf(format string, args ...any) { t.say(fmt.Sprintf(format, args...)) }
-
-func (t *trialT) Error(args ...any) {
-	t.say(fmt.Sprintln(args...))
-	t.Fail()
-}
-
-func (t *trialT) Errorf(format string, args ...any) {
-	t.say(fmt.Sprintf(format, args...))
-	t.Fail()
-}
-
-func (t *trialT) Fatal(args ...any) {
-	t.say(fmt.Sprintln(args...))
-	t.FailNow()
-}
-
-func (t *trialT) Fatalf(format string, args ...any) {
-	t.say(fmt.Sprintf(format, args...))
-	t.FailNow()
-}
-
-func (t *trialT) Fail() {
-	t.mu.Lock()
-	defer t.mu.Unlock()
-	t.failed = true
-}
-
-func (t *trialT) FailNow() {
-	t.Fail()
-	runtime.Goexit()
-}
-
-func (t *trialT) Failed() bool {
-	t.mu.Lock()
-	defer t.mu.Unlock()
-	return t.failed
-}
-
-func (t *trialT) Skip(args ...any) {
-	t.say(fmt.Sprintln(args...))
-	t.SkipNow()
-}
-
-func (t *trialT) Skipf(format string, args ...any) {
-	t.say(fmt.Sprintf(format, args...))
-	t.SkipNow()
-}
-
-func (t *trialT) SkipNow() {
-	t.mu.Lock()
-	t.skipped = true
-	t.mu.Unlock()
-	runtime.Goexit()
-}
-
-func (t *trialT) Skipped() bool {
-	t.mu.Lock()
-	defer t.mu.Unlock()
-	return t.skipped
-}
-
-func (t *trialT) Cleanup(f func()) {
-	t.mu.Lock()
-	defer t.mu.Unlock()
-	t.cleanups = append(t.cleanups, f)
-}
-
-func (t *trialT) Attr(key, value string) { t.write(fmt.Sprintf("%s=%s", key, value)) }
-
-func (t *trialT) Output() io.Writer { return loopLog{t} }
-
-// Setenv and Chdir are for one test alone, and there are several at once.
-
-func (t *trialT) Setenv(key, value string) {
-	t.Fatal("asynciotest: Setenv cannot be used here: several runs share the process")
-}
-
-func (t *trialT) Chdir(dir string) {
-	t.Fatal("asynciotest: Chdir cannot be used here: several runs share the process")
-}
-
-// A loopLog writes whole lines to the log of a trial.
-type loopLog struct{ t *trialT }
-
-func (l loopLog) Write(p []byte) (int, error) {
-	l.t.write(string(p))
-	return len(p), nil
+	return runName{seed: seed}
 }
 
 // ownPrefix is how the names of the functions of this package begin.
