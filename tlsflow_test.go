@@ -624,12 +624,15 @@ func TestTLSProtocolAfterAFlood(t *testing.T) {
 				for p.transport == nil || p.transport.WriteBufferSize() == 0 {
 					asyncio.Sleep(ctx, time.Millisecond)
 				}
-				asyncio.Sleep(ctx, 20*time.Millisecond) // until the network takes no more
-				before := p.transport.WriteBufferSize()
-				flooding.open()
-				for p.transport.WriteBufferSize()-before < 64<<10 {
+				before := 0
+				for still := 0; still < 50; still++ { // until the network takes no more
+					if size := p.transport.WriteBufferSize(); size != before {
+						before, still = size, 0
+					}
 					asyncio.Sleep(ctx, time.Millisecond)
 				}
+				flooding.open()
+				comesTrue(t, ctx, "answers fill the buffer", func() bool { return p.transport.WriteBufferSize()-before >= 64<<10 })
 				p.waited = true
 				reading.open()
 				if n, err := client.Await(ctx); err != nil || c.all && n < 8<<20+more {
