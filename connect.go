@@ -110,7 +110,7 @@ func ConnectAcceptedSocket[P BaseProtocol](ctx context.Context, conn net.Conn, f
 		}
 		return nil, none, err
 	}
-	network := conn.LocalAddr().Network()
+	network := networkOf(conn.LocalAddr())
 	tr, err := t.adopt(op, conn, network, func(network string) *transport { return &newTransport(t.loop, originOf(network)).tr })
 	if err != nil {
 		if _, ok := errors.AsType[*UsageError](err); ok {

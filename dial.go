@@ -121,7 +121,7 @@ func (t *task) open(ctx context.Context, op, network, address string, opts *Conn
 	var err error
 	host := ""
 	if opts.Conn != nil {
-		network, address = opts.Conn.LocalAddr().Network(), "existing connection"
+		network, address = networkOf(opts.Conn.LocalAddr()), "existing connection"
 		tr, err = t.adopt(op, opts.Conn, network, make)
 	} else {
 		tr, err = t.dial(ctx, network, address, opts, make)

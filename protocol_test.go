@@ -1265,7 +1265,41 @@ func TestCreateConnectionFails(t *testing.T) {
 			t.Errorf("the other end of the pipe: %v", err)
 		}
 	})
+	t.Run("a connection without addresses", func(t *testing.T) {
+		made := func() *witness { return new(witness) }
+		runStreams(t, func(ctx context.Context) error {
+			for name, open := range map[string]func(c net.Conn) (*asyncio.Transport, *witness, error){
+				"CreateConnection": func(c net.Conn) (*asyncio.Transport, *witness, error) {
+					return asyncio.CreateConnection(ctx, "", "", made, &asyncio.ConnOptions{Conn: c})
+				},
+				"ConnectAcceptedSocket": func(c net.Conn) (*asyncio.Transport, *witness, error) {
+					return asyncio.ConnectAcceptedSocket(ctx, c, made, nil)
+				},
+			} {
+				c, other := net.Pipe()
+				tr, p, err := open(nowhere{c})
+				switch {
+				case !onPortable && errors.Is(err, errors.ErrUnsupported):
+				case onPortable && err == nil && tr.LocalAddr() == nil:
+					tr.Close()
+					comesTrue(t, ctx, "it is closed", func() bool { return slices.Contains(p.log, "lost") })
+				default:
+					t.Errorf("%s = %v, %v", name, tr, err)
+				}
+				if p, err := io.ReadAll(other); len(p) > 0 || err != nil { // to the end: it is closed
+					t.Errorf("the other end of the pipe has read %q, %v", p, err)
+				}
+			}
+			return nil
+		})
+	})
 }
+
+// nowhere is a connection that has no addresses.
+type nowhere struct{ net.Conn }
+
+func (nowhere) LocalAddr() net.Addr  { return nil }
+func (nowhere) RemoteAddr() net.Addr { return nil }
 
 func TestExistingConnection(t *testing.T) {
 	leavesNothing(t)

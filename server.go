@@ -194,7 +194,7 @@ func (s *Server) adopt(op string, from net.Listener) error {
 		from.Close()
 		return err
 	}
-	s.network = from.Addr().Network()
+	s.network = networkOf(from.Addr())
 	ln := &listener{server: s}
 	sl, err := a.AdoptListener(from, seam.ListenOptions{KeepSocketFile: s.options.KeepSocketFile}, ln)
 	if err != nil {

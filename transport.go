@@ -688,6 +688,14 @@ func (l *EventLoop) adopter(op string) (seam.Adopter, error) {
 	return a, nil
 }
 
+// networkOf returns the network of an address. What others have made may have none.
+func networkOf(a net.Addr) string {
+	if a == nil {
+		return "unknown"
+	}
+	return a.Network()
+}
+
 func simulated(op string) *UsageError {
 	return misuse(op, errors.ErrUnsupported, "the network is simulated, and takes over nothing that was opened elsewhere")
 }
