@@ -506,7 +506,12 @@ func quorum(t testing.TB, sim *asynciotest.Sim) {
 	}
 }
 
-func init() { programs["quorum"] = program{f: quorum} }
+func init() {
+	programs["quorum"] = program{faulty: func(t *testing.T) {
+		asynciotest.SetShrinkTime(10 * time.Minute) // it is about what is found, not how fast
+		asynciotest.Explore(t, 1000, quorum)
+	}}
+}
 
 // Where it takes much to come to a failure by chance, and little by intent, the report has
 // the little.
