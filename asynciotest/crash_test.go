@@ -405,7 +405,7 @@ func torment(t *testing.T, seed uint64, careless bool) (problem string, hash uin
 			switch r.IntN(6) {
 			case 0:
 				server.Crash()
-				if err := asyncio.Sleep(ctx, time.Duration(r.IntN(3e9))); err != nil {
+				if err := asyncio.Sleep(ctx, time.Duration(r.Int64N(3e9))); err != nil {
 					return err
 				}
 				server.Restart()

@@ -345,7 +345,7 @@ func (e *exploration) exploreAll(first *outcome) {
 	known := map[uint64]bool{first.trial.course.Sum64(): true}
 	level := []*trial{first.trial}
 	complete := true
-	for depth := 1; depth <= e.bound && complete; depth++ {
+	for depth := 1; depth <= e.bound && complete && len(level) > 0; depth++ {
 		longer := extend(level, e.n-tried+1)
 		if len(longer) > e.n-tried {
 			longer, complete = longer[:e.n-tried], false

@@ -1,4 +1,5 @@
-// What the tests see of the simulated network: its sockets without a loop.
+// What the tests see of the simulated network: its sockets without a loop; and how long
+// shrinking may take, where the machine is slow.
 
 package asynciotest
 
@@ -23,3 +24,6 @@ func (n *Network) HappenUntil(at time.Duration) {
 
 // HasFile reports whether there is a file of a Unix socket on h.
 func (h *Host) HasFile(path string) bool { return h.files[path] }
+
+// SetShrinkTime sets how long shrinking may take.
+func SetShrinkTime(d time.Duration) { shrinkTime = d }

@@ -8,11 +8,11 @@ import (
 	"time"
 )
 
-// What shrinking may cost, if the test has so much time left.
-const (
-	shrinkRuns = 3000
-	shrinkTime = 20 * time.Second
-)
+// shrinkRuns is how many runs shrinking may take,
+const shrinkRuns = 3000
+
+// and shrinkTime how long, if the test has so much time left.
+var shrinkTime = 20 * time.Second
 
 // A shrinking looks for a smaller set of decisions that still fails: delta debugging
 // (Zeller and Hildebrandt, "Simplifying and Isolating Failure-Inducing Input"), towards
