@@ -448,7 +448,7 @@ func (f *future) describe(kind string, value any) string {
 	case f.state == cancelled:
 		b.WriteString(" cancelled")
 	case f.err != nil:
-		fmt.Fprintf(&b, " finished error=%s", shorten(f.err.Error()))
+		fmt.Fprintf(&b, " finished error=%s", shorten(fmt.Sprint(f.err))) // which survives the Error of a nil pointer
 	default:
 		fmt.Fprintf(&b, " finished result=%s", shorten(fmt.Sprintf("%v", value)))
 	}

@@ -493,6 +493,9 @@ func perform(t *testing.T, steps []step, how way) []string {
 			if ec.Message != "error was never retrieved" { // when that is told is up to the garbage collector
 				w.note("handler", fmt.Sprint(ec.Message, ": ", endOf(ec.Err)))
 			}
+			if len(w.trace)%2 == 0 {
+				panic("in the handler")
+			}
 		}),
 	}, how.opts...)
 	w.loop = asyncio.NewEventLoop(opts...)

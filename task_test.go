@@ -5,6 +5,7 @@ package asyncio_test
 
 import (
 	"context"
+	"encoding/json"
 	"errors"
 	"fmt"
 	"os"
@@ -138,6 +139,20 @@ func TestTaskResult(t *testing.T) {
 			if !errors.As(err, &p) || !strings.Contains(string(p.Stack), "PathError") {
 				t.Errorf("error %v", err)
 			}
+		})
+		t.Run("an error that cannot be told is reported"+name, func(t *testing.T) {
+			var r reports
+			silent := (*json.SyntaxError)(nil) // whose Error panics
+			asynciotest.Run(t, func(ctx context.Context) error {
+				task := asyncio.Go(ctx, func(context.Context) error { return silent }, opt)
+				f := asyncio.NewFuture[int](ctx)
+				expectError(t, f.SetError(silent), nil)
+				if asyncio.Yield(ctx); !task.Done() {
+					t.Errorf("%v", task)
+				}
+				return nil
+			}, r.handler())
+			r.expect(t, silent, silent)
 		})
 	}
 }
