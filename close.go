@@ -40,7 +40,7 @@ func (l *EventLoop) Close() error {
 		return misuse("Close", ErrWrongGoroutine, "%s belongs to the goroutine that ran it first", l.name)
 	case l.closed.Load():
 		return nil
-	case home != 0: // closing it may take a run
+	case l.locked: // closing it may take a run
 		if err := l.mayRun("Close"); err != nil {
 			return err
 		}

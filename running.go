@@ -37,7 +37,7 @@ func lockedThread(g uintptr) threadLock { return threadLock{g, thread.ID()} }
 func lockThread(g uintptr) threadLock {
 	runtime.LockOSThread()
 	k := lockedThread(g)
-	if g == 0 {
+	if k == (threadLock{}) {
 		return k
 	}
 	n, _ := lockedFor.LoadOrStore(k, new(int))
@@ -49,7 +49,7 @@ func lockThread(g uintptr) threadLock {
 
 // unlock takes the lock back for one loop.
 func (k threadLock) unlock() {
-	if k.g != 0 {
+	if k != (threadLock{}) {
 		n, _ := lockedFor.Load(k)
 		if *n.(*int)--; *n.(*int) > 0 {
 			return
@@ -59,15 +59,19 @@ func (k threadLock) unlock() {
 	runtime.UnlockOSThread()
 }
 
-// loopOn returns the loop that runs on goroutine g, or nil. It cannot know
-// where the platform does not tell goroutines apart.
+// loopOn returns the loop that runs on the calling goroutine, which is g, or nil. Where
+// the platform does not tell goroutines apart, its thread tells: it is the loop's alone,
+// unless that runs on a simulated machine.
 func loopOn(g uintptr) *EventLoop {
+	id := 0
 	if g == 0 {
-		return nil
+		if id = thread.ID(); id == 0 {
+			return nil
+		}
 	}
 	var found *EventLoop
 	runningLoops.Range(func(key, _ any) bool {
-		if l := key.(*EventLoop); l.g.Load() == g {
+		if l := key.(*EventLoop); l.g.Load() == g && (g != 0 || l.machine == nil && l.thread.thread == id) {
 			found = l
 			return false
 		}

@@ -76,7 +76,9 @@ func TestOtherLoopInATask(t *testing.T) {
 				}
 			}
 			expectError(t, asyncio.Run(ctx, hour), asyncio.ErrLoopRunning)
-			expectError(t, used.Close(), asyncio.ErrWrongGoroutine)
+			if err := used.Close(); !errors.Is(err, asyncio.ErrWrongGoroutine) && !errors.Is(err, asyncio.ErrLoopRunning) {
+				t.Errorf("Close: %v", err) // the second where the platform does not tell goroutines apart
+			}
 			n, err := asyncio.ToThread(ctx, func(ctx context.Context) (int, error) {
 				return asyncio.RunValue(ctx, later(time.Millisecond, 7)) // there is room for one there
 			})
