@@ -83,13 +83,17 @@ func run(ctx context.Context, name string) (code int, err error) {
 	defer p.Close()
 	// A task of its own also gets the last words.
 	output := asyncio.Go(ctx, func(ctx context.Context) error { return show(ctx, name, p.Stdout) })
-	if code, err = p.Wait(ctx); err != nil {
-		ctx = asyncio.CleanupContext(ctx)
-		if code, serr := p.Shutdown(ctx, *grace); serr == nil {
-			fmt.Printf("supervisor: %s is ended, with %d\n", name, code)
-		}
+	code, err = p.Wait(ctx)
+	if err == nil {
+		return code, output.Wait(ctx)
 	}
-	return code, errors.Join(err, output.Wait(ctx))
+	ctx = asyncio.CleanupContext(ctx)
+	ended, serr := p.Shutdown(ctx, *grace)
+	err = errors.Join(err, output.Wait(ctx))
+	if serr == nil {
+		fmt.Printf("supervisor: %s is ended, with %d\n", name, ended)
+	}
+	return code, err
 }
 
 func show(ctx context.Context, name string, output *asyncio.StreamReader) error {

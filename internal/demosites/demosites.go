@@ -84,6 +84,8 @@ type Sites struct {
 	// Set before Start returns, or before ended is closed.
 	addrs map[string]netip.AddrPort
 	err   error
+
+	turn asyncio.Lock // of the loop: held by the site that answers
 }
 
 // Start serves the sites until Close.
@@ -112,7 +114,10 @@ func Start() (*Sites, error) {
 
 func (s *Sites) listen(ctx context.Context) error {
 	for _, site := range sites {
-		server, err := asyncio.StartServer(ctx, "tcp", "127.0.0.1:0", site.serve, nil)
+		serve := func(ctx context.Context, reader *asyncio.StreamReader, writer *asyncio.StreamWriter) error {
+			return s.serve(ctx, site, reader, writer)
+		}
+		server, err := asyncio.StartServer(ctx, "tcp", "127.0.0.1:0", serve, nil)
 		if err != nil {
 			return err
 		}
@@ -121,17 +126,34 @@ func (s *Sites) listen(ctx context.Context) error {
 	return nil
 }
 
-// serve answers one request.
-func (s site) serve(ctx context.Context, reader *asyncio.StreamReader, writer *asyncio.StreamWriter) error {
+// patience is how long a site waits for a visitor to leave.
+const patience = 5 * time.Second
+
+// serve answers one request. The next answer waits until the visitor has left: so, even
+// on a busy machine, answers are read in the order in which they are given.
+func (s *Sites) serve(ctx context.Context, at site, reader *asyncio.StreamReader, writer *asyncio.StreamWriter) error {
 	if _, err := reader.ReadUntil(ctx, []byte("\r\n\r\n")); err != nil {
 		return nil // the visitor has left
 	}
-	if err := asyncio.Sleep(ctx, s.delay); err != nil {
+	if err := asyncio.Sleep(ctx, at.delay); err != nil {
 		return err
 	}
+	if err := s.turn.Acquire(ctx); err != nil {
+		return err
+	}
+	defer s.turn.Release()
 	date := "Date: " + time.Now().UTC().Format("Mon, 02 Jan 2006 15:04:05 GMT")
-	_, err := writer.WriteString(strings.Join(s.header, "\r\n") + "\r\n" + date + "\r\n\r\n" + s.page)
-	return err
+	if _, err := writer.WriteString(strings.Join(at.header, "\r\n") + "\r\n" + date + "\r\n\r\n" + at.page); err != nil {
+		return err
+	}
+	if err := writer.WriteEOF(); err != nil {
+		return err
+	}
+	asyncio.Timeout(ctx, patience, func(ctx context.Context) error {
+		_, err := reader.ReadAll(ctx)
+		return err // it does not matter how the visitor leaves
+	})
+	return nil
 }
 
 // Close stops serving and waits until all is cleaned up.
