@@ -62,9 +62,10 @@ func (d *Difference) Error() string {
 // in a replay, too; it is not read or written, but closed.
 //
 // What the program writes, where it connects and listens, which processes it starts and
-// signals, which signals it wants itself, and which timers it sets is compared with the recording. At the first
-// difference the loop ends, and Replay returns a *Difference; a breakpoint in the
-// function that makes it, (*player).differ, shows the program in that moment.
+// signals, which signals it wants itself, and which timers it sets is compared with the
+// recording. At the first difference the loop ends, and Replay returns a *Difference; a
+// breakpoint in the function that makes it, (*player).differ, shows the program in that
+// moment.
 //
 // Functions of ToThread, and whoever calls CallSoonThreadsafe and the like, run again;
 // their calls are matched by the function that makes them and their order there. A

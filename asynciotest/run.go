@@ -19,10 +19,12 @@ import (
 //
 // What the loop logs, errors that nobody has looked at for instance, goes to the log of
 // the test. A panic that would only be logged fails the test: of a task that nobody awaits,
-// of a callback, of the handler of a connection. Options come after WithVirtualClock and that logger, so that they may
-// replace them. The clock's limit is that of StepLimit, 20 million: main, or what it
-// waits for, is then taken for a loop without an end. WithVirtualClock(StepLimit(n))
-// sets another one. Run panics if main or an option is nil.
+// of a callback, of the handler of a connection.
+//
+// Options come after WithVirtualClock and that logger, so that they may replace them.
+// The clock's limit is that of StepLimit, 20 million: main, or what it waits for, is then
+// taken for a loop without an end. WithVirtualClock(StepLimit(n)) sets another one. Run
+// panics if main or an option is nil.
 func Run(t testing.TB, main func(ctx context.Context) error, opts ...asyncio.RunOption) {
 	t.Helper()
 	checkProgram("Run", main, opts)
