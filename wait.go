@@ -4,7 +4,6 @@ package asyncio
 
 import (
 	"context"
-	"slices"
 	"time"
 )
 
@@ -47,9 +46,6 @@ func Wait(ctx context.Context, fs []AnyFuture, opts WaitOptions) (done, pending 
 	}
 	if opts.ReturnWhen < AllCompleted || opts.ReturnWhen > FirstException {
 		return nil, nil, misuse("Wait", ErrBadArgument, "ReturnWhen is %d", opts.ReturnWhen)
-	}
-	if i := slices.Index(fs, nil); i >= 0 {
-		return nil, nil, misuse("Wait", ErrBadArgument, "future %d is nil", i)
 	}
 	var unique []*future
 	known := make(map[*future]bool, len(fs))
