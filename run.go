@@ -106,9 +106,6 @@ func RunIn[T any](ctx context.Context, r *Runner, main Coroutine[T]) (T, error) 
 // runIn is RunIn for a main whose code begins at a place that is known.
 func runIn[T any](ctx context.Context, r *Runner, main Coroutine[T], code codePlace) (T, error) {
 	var zero T
-	if main == nil {
-		return zero, misuse("Run", ErrBadArgument, "the function is nil")
-	}
 	l, err := r.Loop()
 	if err != nil {
 		return zero, err
@@ -117,7 +114,7 @@ func runIn[T any](ctx context.Context, r *Runner, main Coroutine[T], code codePl
 		return zero, err
 	}
 	if main == nil {
-		return zero, misuse("Run", ErrBadArgument, "main is nil")
+		return zero, misuse("Run", ErrBadArgument, "the function is nil")
 	}
 	t := newTask(l.Context(ctx), main, []TaskOption{WithName("main")}, "Run")
 	t.code = code
