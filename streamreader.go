@@ -30,9 +30,11 @@ const defaultLimit = 64 << 10
 // cancelled takes nothing: all bytes are there for the next one. A second task that
 // has to wait while one waits already gets ErrConcurrentRead.
 //
-// A reader that is fed by hand behaves like asyncio's, also where several tasks read
-// from it and one takes what another was woken for: Read may then return 0 and nil, and
-// a wait that began in between is forgotten. One task at a time is the rule.
+// A reader that is fed by hand behaves like asyncio's to the letter, also where several
+// tasks read from it and one takes what another was woken for: Read may then return 0
+// and nil, and a wait that began in between is forgotten. Nor does a read that waits for
+// more than was fed hear of a SetError that came before its turn. One task at a time is
+// the rule.
 type StreamReader struct {
 	loop  *EventLoop
 	peer  *StreamWriter // of the same connection; nil if it is fed by hand
@@ -565,10 +567,10 @@ func (r *StreamReader) fill(ctx context.Context, t *task, op string, want int) e
 // fillNow is fill without waiting: it returns seam.ErrWouldBlock if there is nothing.
 func (r *StreamReader) fillNow(want int) error {
 	switch {
-	case r.err != nil:
-		return r.err
 	case r.peer == nil:
 		return seam.ErrWouldBlock
+	case r.err != nil:
+		return r.err
 	}
 	r.grow(want)
 	n, err := r.peer.tr.read(r.buf[len(r.buf):cap(r.buf)], r.peer.tr.tls)
