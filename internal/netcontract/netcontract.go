@@ -182,9 +182,9 @@ func (p place) peer() (string, string) {
 
 var loopback = place{network: "tcp", at: netip.MustParseAddrPort("127.0.0.1:0")}
 
-// portOfNobody returns an address where nobody is, nor will be: its port is none of those
-// that the system gives to whoever wants any.
-func portOfNobody(t *testing.T) netip.AddrPort {
+// PortOfNobody returns an address of 127.0.0.1 where nobody is, nor will be: its port is
+// none of those that the system gives to whoever wants any.
+func PortOfNobody(t testing.TB) netip.AddrPort {
 	t.Helper()
 	for tries := 1; ; tries++ {
 		at := netip.AddrPortFrom(loopback.at.Addr(), uint16(10_000+rand.IntN(20_000)))

@@ -121,7 +121,7 @@ func testPacketConnected(s suite) {
 
 // testPacketRefused: the failure comes once, and the socket lives on.
 func testPacketRefused(s suite) {
-	gone, _ := s.packets("udp4", seam.Addr{AddrPort: portOfNobody(s.T)}, seam.Addr{})
+	gone, _ := s.packets("udp4", seam.Addr{AddrPort: PortOfNobody(s.T)}, seam.Addr{})
 	at := gone.LocalAddr()
 	c, rec := s.packets("udp4", anyUDP, at)
 	gone.Close()

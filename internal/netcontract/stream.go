@@ -466,7 +466,7 @@ func testNothingToMove(s suite) {
 }
 
 func testRefused(s suite) {
-	p := place{network: "tcp", at: portOfNobody(s.T)}
+	p := place{network: "tcp", at: PortOfNobody(s.T)}
 	var rec recorder
 	c, err := s.net.Dial(p.network, p.addr(), seam.Addr{}, &rec)
 	if err == nil {

@@ -13,6 +13,7 @@ import (
 
 	"golang.org/x/sys/unix"
 
+	"github.com/goasyncio/asyncio/internal/netcontract"
 	"github.com/goasyncio/asyncio/internal/seam"
 	"github.com/goasyncio/asyncio/internal/sock"
 )
@@ -27,7 +28,7 @@ func anyPortAt(addr string, port uint16) netip.AddrPort {
 // nobody returns a place of 127.0.0.1 where nobody listens.
 func nobody(t *testing.T) place {
 	t.Helper()
-	return place{network: "tcp", at: portOfNobody(t)}
+	return place{network: "tcp", at: netcontract.PortOfNobody(t)}
 }
 
 func TestDialRefused(t *testing.T) {

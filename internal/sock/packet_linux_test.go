@@ -15,6 +15,7 @@ import (
 
 	"golang.org/x/sys/unix"
 
+	"github.com/goasyncio/asyncio/internal/netcontract"
 	"github.com/goasyncio/asyncio/internal/seam"
 	"github.com/goasyncio/asyncio/internal/sock"
 )
@@ -379,7 +380,7 @@ func TestPacketRawConn(t *testing.T) {
 // A port that refuses datagrams is told once; the socket then goes on.
 func TestPacketRefused(t *testing.T) {
 	n := newNetwork(t)
-	gone, _ := openPacket(t, n, "udp4", seam.Addr{AddrPort: portOfNobody(t)}, seam.Addr{}, seam.PacketOptions{})
+	gone, _ := openPacket(t, n, "udp4", seam.Addr{AddrPort: netcontract.PortOfNobody(t)}, seam.Addr{}, seam.PacketOptions{})
 	c, rec := openPacket(t, n, "udp4", at("127.0.0.1:0"), gone.LocalAddr(), seam.PacketOptions{})
 	there := gone.LocalAddr()
 	gone.Close()

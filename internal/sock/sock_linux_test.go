@@ -6,7 +6,6 @@ package sock_test
 import (
 	"errors"
 	"io"
-	"math/rand/v2"
 	"net"
 	"net/netip"
 	"os"
@@ -146,27 +145,6 @@ func needIPv6(t *testing.T) {
 
 // loopback is any port of 127.0.0.1.
 var loopback = place{network: "tcp", at: netip.MustParseAddrPort("127.0.0.1:0")}
-
-// portOfNobody returns an address of 127.0.0.1 where nobody is, nor will be: its port is
-// none of those that the system gives to whoever wants any.
-func portOfNobody(t testing.TB) netip.AddrPort {
-	t.Helper()
-	for tries := 1; ; tries++ {
-		at := netip.AddrPortFrom(loopback.at.Addr(), uint16(10_000+rand.IntN(20_000)))
-		l, err := net.Listen("tcp", at.String())
-		if err == nil {
-			defer l.Close()
-			p, err := net.ListenPacket("udp", at.String())
-			if err == nil {
-				p.Close()
-				return at
-			}
-		}
-		if tries == 1000 {
-			t.Fatal(err)
-		}
-	}
-}
 
 // peerListen listens with package net; the place that is returned is where.
 func peerListen(t testing.TB, p place) (net.Listener, place) {
