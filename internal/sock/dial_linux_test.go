@@ -47,36 +47,6 @@ func TestDialRefused(t *testing.T) {
 	wantSyscall(t, err, "connect", unix.ECONNREFUSED)
 }
 
-// TestDialUnderWay looks at an attempt that has not ended: the backlog of the
-// listener is full, so the kernel drops what it is sent.
-func TestDialUnderWay(t *testing.T) {
-	n := newNetwork(t)
-	_, p, _ := listen(t, n, loopback, seam.ListenOptions{Backlog: 1})
-	for range 10 {
-		var rec recorder
-		c, err := dialAt(n, p.network, p.at, netip.AddrPort{}, "", &rec)
-		if err != nil {
-			t.Fatal(err)
-		}
-		defer c.Close()
-		n.Wait(10 * time.Millisecond)
-		if rec.got != 0 {
-			continue
-		}
-		connected := c.Connected()
-		_, rerr := c.Read(make([]byte, 1))
-		_, werr := c.Write(make([]byte, 1))
-		if c.Connected() == nil {
-			continue // it has found room, on a busy machine
-		}
-		if connected != seam.ErrWouldBlock || rerr != seam.ErrWouldBlock || werr != seam.ErrWouldBlock {
-			t.Errorf("Connected: %v; Read: %v; Write: %v; want ErrWouldBlock", connected, rerr, werr)
-		}
-		return
-	}
-	t.Error("ten connections found room in a backlog of one")
-}
-
 func TestDialFailsAtOnce(t *testing.T) {
 	dir := t.TempDir()
 	busy, _ := peerListen(t, place{network: "tcp", at: anyPort("127.0.0.2")})
